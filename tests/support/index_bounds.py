@@ -21,8 +21,9 @@ WAYS = {
     "FloorDiv": operator.floordiv,
     "Div": operator.floordiv,
     "RShift": operator.rshift,
-    "LShift": operator.lshift,
+    "LShift": lambda number, by: number << max(by, 0),  # UBSan looks for those that are less
 }
+MOVE = "tirx.ptx.mov"  # into the first operand
 TABLES = (0, 1 << 20)  # what arguments hold that are whole numbers: rows, columns and channels
 
 
@@ -68,9 +69,15 @@ class _Spans:
         elif isinstance(statement, tirx.Bind):
             self.vars[statement.var] = self._span(statement.value)
         elif isinstance(statement, tirx.BufferStore) and "int" in str(statement.value.ty):
-            new, buffer = self._span(statement.value), statement.buffer
-            self.registers[buffer] = _joined([new, self.registers.get(buffer, new)])
-            self.known.clear()
+            self._stored(statement.buffer, statement.value)
+        elif isinstance(statement, tirx.Evaluate) and getattr(getattr(statement.value, "op", None), "name", "") == MOVE:
+            target, value, *_ = statement.value.args
+            self._stored(target.source, value)
+
+    def _stored(self, buffer: Any, value: Any) -> None:
+        new = self._span(value)
+        self.registers[buffer] = _joined([new, self.registers.get(buffer, new)])
+        self.known.clear()
 
     def _up_to(self, extent: Any) -> Span:
         span = self._span(extent)

@@ -19,10 +19,11 @@ from typing import Any, Generic, TypeVar
 from ...cpu.kernels.epilogue import Steps
 from ...cpu.kernels.layout import Batch
 from ...gpus.architectures import Architecture
+from .edges import edges
 from .epilogue import read_tensors, stepped
 from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
-from .products import ALIGNMENT, UNIT, GpuBlock, GroupProducts, WarpProducts
+from .products import ALIGNMENT, UNIT, GpuBlock, GroupProducts, Ring, WarpProducts
 from .sizes import ConvSizes, ProductSizes
 from .tiles import Tiling, tiling_of
 from .writer import DeviceFunc, GpuWriter, Tensor
@@ -31,7 +32,6 @@ __all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
 
 S = TypeVar("S", bound=ProductSizes)
 COPIES = {8: "cp.async.ca.shared.global", 16: "cp.async.cg.shared.global"}  # by their bytes
-NOWHERE = -(1 << 20)  # a row of the image that no tap reaches
 
 
 def convolution_kernel(sizes: ConvSizes, element: ElementKind, steps: Steps, arch: Architecture) -> GpuKernel:
@@ -105,7 +105,7 @@ class Product(Generic[S]):
         columns = math.ceil(sizes.group_out / tile.cols)
         down = (self.pixels + tile.rows - 1) // tile.rows
         block, self.part = to.cta_id([down * (columns * sizes.products), tiled.splits])
-        self.thread = to.thread_id([tile.threads])
+        self.block_number, self.thread = block, to.thread_id([tile.threads])
         self.row0 = writer.keep(block // (columns * sizes.products) * tile.rows)
         side = block % (columns * sizes.products)
         self.group = side // columns if sizes.products > 1 else 0
@@ -119,6 +119,10 @@ class Product(Generic[S]):
         self.acc = writer.registers(tile.rows * tile.cols // tile.threads)
         self.first = self.part * self.steps_of_part if tiled.splits > 1 else 0
         self.count = to.min(self.steps_of_part, steps - self.first) if steps % tiled.splits else self.steps_of_part
+        self.chunk, self.row = self.thread % self.chunks, self.thread // self.chunks  # of a stage, which this thread copies first
+        self.most = (steps + tile.stages) * self.step  # elements of a sum, with those of steps that are not there
+        self.written = Ring(writer, tile, tile.ahead)
+        self.target_place = self.block.place_of(self.block.swizzled(self.row, self.chunk))
         self.products = (GroupProducts if tile.by_groups else WarpProducts)(self.block, self.acc)
 
     # where things lie
@@ -127,8 +131,7 @@ class Product(Generic[S]):
         """Of the rows that this thread copies: where their windows begin, in the tensor and in the image."""
         writer, sizes, to = self.writer, self.sizes, self.writer.to
         number = math.ceil(self.tile.rows / self.each_pass)
-        self.base = writer.registers(number, writer.index)
-        self.image_row, self.image_col = (writer.registers(number, "int32") for _ in range(2))
+        self.base, self.edges = writer.registers(number, writer.index), edges(writer, sizes, number, self.most // sizes.per_tap)
         out_rows, out_cols = sizes.out
         first_row, first_col, first_channel = self.window()
         with writer.unrolled(number) as i:
@@ -136,8 +139,7 @@ class Product(Generic[S]):
             row = writer.keep(pixel // out_cols % out_rows * sizes.strides[0] + first_row)
             col = writer.keep(pixel % out_cols * sizes.strides[1] + first_col)
             image = writer.place(pixel // sizes.pixels)
-            writer.set(self.image_row, i, writer.either(pixel < self.pixels, row, NOWHERE))
-            writer.set(self.image_col, i, col)
+            self.edges.note(i, row, col, pixel < self.pixels)
             start = ((image * sizes.rows + row) * sizes.cols + col) * sizes.stored_in + first_channel
             writer.set(self.base, i, to.cast(start, writer.index))
 
@@ -160,47 +162,46 @@ class Product(Generic[S]):
         with writer.unrolled(tile.rows * tile.cols // tile.threads) as i:
             writer.set(self.acc, i, writer.to.float32(0))
         for step in range(tile.ahead):
-            with writer.when(step < self.count):
-                self._fetch(self.first + step, step)
-            writer.ptx("cp.async.commit_group")
-        with writer.blocks_at_once(tile.at_once), writer.loop(0, self.count) as step:
-            writer.ptx("cp.async.wait_group", tile.ahead - 1)
-            if tile.by_groups:
-                writer.ptx("fence.proxy.async.shared::cta")  # what this thread copied, for wgmma to see
-            writer.barrier()
-            ahead = step + tile.ahead
-            with writer.when(ahead < self.count):
-                self._fetch(self.first + ahead, ahead % tile.stages)
-            writer.ptx("cp.async.commit_group")
-            self.products.multiply(step % tile.stages * (tile.stage // UNIT), self.first + step)
-        if tile.by_groups:
-            writer.ptx("wgmma.wait_group.sync.aligned", 0)  # nvcc does not know that sums change here: all that reads them is a store
+            self._fetch(step, step * tile.stage)
+        with writer.blocks_at_once(tile.at_once):
+            self.products.begin(self._wait)
+            with writer.counted(self.count - 1, self.block_number) as step:
+                self.products.multiply(self._wait, lambda: self._fetch(step + tile.ahead, self.written.taken()))
+            self.products.finish(self.first + self.count - 1, self._wait)
         writer.ptx("cp.async.wait_group", 0)
         writer.barrier()
 
-    def _fetch(self, step: Any, slot: Any) -> None:
-        """Copy what a step reads into its slot of the ring; zeros for what lies outside. A chunk is of one tap, or of two by halves."""
-        writer, sizes, tile = self.writer, self.sizes, self.tile
-        chunk, row0 = self.thread % self.chunks, self.thread // self.chunks
-        stage = slot * (tile.stage // UNIT)
-        whole = self.element.each_16_bytes
-        at = writer.keep(step * self.step + chunk * whole)  # in the row of a filter
+    def _wait(self) -> None:
+        """For the copies of the next step, those of all threads."""
+        self.writer.ptx("cp.async.wait_group", self.tile.ahead - 1)
+        if self.tile.by_groups:
+            self.writer.ptx("fence.proxy.async.shared::cta")  # what this thread copied, for wgmma to see
+        self.writer.barrier()
+
+    def _fetch(self, step: Any, stage: Any) -> None:
+        """Copy what a step of this part reads into its stage, so many bytes on; zeros for what lies outside, and where there is no such
+        step: so nothing has to branch. A chunk is of one tap, or of two by halves.
+        """
+        writer, sizes, tile, depth = self.writer, self.sizes, self.tile, self.tile.depth
+        is_step = writer.keep(step < self.count)
+        step, whole = writer.opaque(self.first + step), self.element.each_16_bytes
+        at = writer.keep(step * self.step + self.chunk * whole)  # in the row of a filter
         unit = min(sizes.per_tap, whole)
-        parts = [self._tap(step, at, chunk, part) for part in range(0, whole, unit)]
-        with self._rows(row0, self.each_pass) as (i, row):
-            for part, (down, across, away, in_sum) in enumerate(parts):
-                inside = self._is_inside(i, down, across)
-                inside = inside if in_sum is None else self.writer.tirx.And(in_sum, inside)
-                place = stage + self.block.swizzled(row, chunk)
-                target = self.shared.ptr_to([place + part * (unit * self.element.bytes // UNIT) if part else place])
-                self._copy(target, self.x, self.base[i] + writer.place(away), inside, nbytes=unit * self.element.bytes)
-        in_depth = at < sizes.depth if sizes.depth % self.step else None
+        nbytes = unit * self.element.bytes
+        parts = [self._tap(step, at, part, is_step) for part in range(0, whole, unit)]
+        target = writer.keep(self.target_place + stage)
+        with self._rows(self.row, self.each_pass) as (i, _):
+            for part, (away, tap) in enumerate(parts):
+                source = self.x.ptr_to([writer.opaque(self.base[i] + writer.place(away), writer.index)])
+                place = writer.to.ptx.addr(target, i * (self.each_pass * depth) + part * nbytes)
+                self._copy(place, source, self.edges.holds(i, tap), nbytes=nbytes)
+        tests = [is_step, at < sizes.depth] if sizes.depth % self.step else [is_step]
+        first = self.w.ptr_to([writer.opaque((self.group * sizes.group_out + self.col0 + self.row) * sizes.depth + at)])
         with writer.unrolled(tile.cols // self.each_pass) as i:
-            row = row0 + i * self.each_pass
-            target = self.shared.ptr_to([stage + self.block.filters + self.block.swizzled(row, chunk)])
-            is_filter = None if sizes.group_out % tile.cols == 0 else self.col0 + row < sizes.group_out
-            tests = [test for test in (in_depth, is_filter) if test is not None]
-            self._copy(target, self.w, (self.group * sizes.group_out + self.col0 + row) * sizes.depth + at, *tests)
+            place = writer.to.ptx.addr(target, tile.rows * depth + i * (self.each_pass * depth))
+            more = [] if sizes.group_out % tile.cols == 0 else [self.col0 + self.row + i * self.each_pass < sizes.group_out]
+            self._copy(place, writer.to.ptx.addr(first, i * (self.each_pass * sizes.depth * self.element.bytes)), *tests, *more)
+        writer.ptx("cp.async.commit_group")
 
     @contextmanager
     def _rows(self, first: Any, each: int) -> Generator[tuple[Any, Any]]:
@@ -210,45 +211,39 @@ class Product(Generic[S]):
             with self.writer.when(row < self.tile.rows) if self.tile.rows % each else nullcontext():
                 yield i, row
 
-    def _tap(self, step: Any, at: Any, chunk: Any, part: int) -> tuple[Any, Any, Any, Any]:
-        """Of what lies `part` elements into a chunk: its tap's row and column from the window's first, how far away that is in the image,
-        and whether there is such a tap, None where that is known.
-        """
+    def _tap(self, step: Any, at: Any, part: int, is_step: Any) -> tuple[Any, Any]:
+        """Of what lies `part` elements into a chunk: how far it is from where the window begins, and its tap, for `edges`."""
         writer, sizes = self.writer, self.sizes
+        rows, cols = sizes.kernel
+        last, most = rows * cols * sizes.per_tap, self.most
         if sizes.per_tap % self.step == 0:  # one tap a step
-            tap = step // (sizes.per_tap // self.step)
-            channel = step % (sizes.per_tap // self.step) * self.step + chunk * self.element.each_16_bytes
+            tap, step = writer.divided(step, sizes.per_tap // self.step, most // self.step)
+            channel = step * self.step + self.chunk * self.element.each_16_bytes
         else:
-            at = at + part if part else at
-            tap, channel = at // sizes.per_tap, at % sizes.per_tap
-        down, across = writer.keep(tap // sizes.kernel[1] * sizes.dilations[0]), writer.keep(tap % sizes.kernel[1] * sizes.dilations[1])
-        away = writer.keep((down * sizes.cols + across) * sizes.stored_in + channel)
-        last = math.prod(sizes.kernel) * sizes.per_tap
-        return down, across, away, at < last if last % self.step else None
+            tap, channel = writer.divided(at + part if part else at, sizes.per_tap, most)
+        down, across = writer.divided(tap, cols, most // sizes.per_tap) if rows > 1 else (0, tap)
+        away = writer.keep((down * (sizes.dilations[0] * sizes.cols) + across * sizes.dilations[1]) * sizes.stored_in + channel)
+        is_tap = writer.tirx.And(is_step, at + part < last) if last % self.step else is_step
+        return away, self.edges.tap(down, across, is_tap)
 
-    def _is_inside(self, i: Any, down: Any, across: Any) -> Any:
-        """Whether the tap reads a pixel of the image, for the thread's row i."""
-        sizes = self.sizes
-        row, col = (self.image_row[i] + down, sizes.rows), (self.image_col[i] + across, sizes.cols)
-        return self.writer.inside(row) if sizes.has_all_columns else self.writer.inside(row, col)
-
-    def _copy(self, target: Any, source: Any, at: Any, *tests: Any, nbytes: int = 16) -> None:
-        writer, to = self.writer, self.writer.to
-        if not tests:
-            writer.ptx(COPIES[nbytes], target, source.ptr_to([at]), nbytes)
-            return
-        inside = writer.keep(tests[0] if len(tests) == 1 else writer.tirx.And(*tests))
-        place = writer.either(inside, at, to.cast(0, writer.index) if writer.is_wide else 0)
-        writer.ptx(COPIES[nbytes], target, source.ptr_to([place]), nbytes, writer.either(inside, to.uint32(nbytes), to.uint32(0)))
+    def _copy(self, target: Any, source: Any, *tests: Any, nbytes: int = 16) -> None:
+        """Where a test fails, zeros: nothing is read there, wherever it is."""
+        to = self.writer.to
+        inside = functools.reduce(self.writer.tirx.And, tests)
+        self.writer.ptx(COPIES[nbytes], target, source, nbytes, to.Select(inside, to.uint32(nbytes), to.uint32(0)))
 
     # the results
 
     def store(self, steps: Steps, bias: Any, read: list[Any], y: Any) -> None:
-        """By way of shared memory, so that a thread has a chunk of neighbours, which is stored at once."""
+        """By way of shared memory, so that a thread has a chunk of neighbours, which is stored at once. The first halves of a row's
+        chunks lie side by side, and then the second ones: threads that read halves at once meet in no bank.
+        """
         writer, tile, sizes = self.writer, self.tile, self.sizes
-        width = tile.cols + 8
+        width, half = tile.cols + 8, CHUNK // 2
+        second = tile.cols // 2 + half
         for row, col, at, count in self.products.places():
-            writer.move(self.shared, row * width + col, self.acc, at, count)
+            place = row * width + col // CHUNK * half + col % CHUNK // half * second + col % half
+            writer.move(self.shared, place, self.acc, at, count)
         writer.barrier()
         across = tile.cols // CHUNK
         col, row0 = self.thread % across * CHUNK, self.thread // across
@@ -259,7 +254,9 @@ class Product(Generic[S]):
                 pixel = writer.keep(self.row0 + row)
                 place, is_there = self.target(pixel, channel)
                 with writer.when(is_there):
-                    values = writer.take_chunk(self.shared, row * width + col)
+                    values, start = writer.registers(CHUNK), row * width + self.thread % across * half
+                    for first, away in ((0, 0), (half, second)):
+                        writer.move(values, first, self.shared, start + away, half)
                     writer.change(values, operator.add, added)
                     at = writer.keep(place)
                     stepped(writer, steps, values, read, at)

@@ -83,10 +83,38 @@ class GpuBlock:
         """Where they begin in a stage, behind the pixels."""
         return self.tile.rows * self.tile.depth // UNIT
 
+    def place_of(self, at: Any) -> Any:
+        """The address of a place in the first stage, in bytes."""
+        return self.writer.opaque(self.writer.to.cuda.cvta_generic_to_shared(self.shared.ptr_to([at])), "uint32")
+
     def swizzled(self, row: Any, chunk: Any) -> Any:
         """The place, in a stage, of a chunk of a row."""
         turned = row % 8 if self.chunks == 8 else row // 2 % 4
         return (row * self.chunks + (chunk ^ turned)) * (16 // UNIT)
+
+
+class Ring:
+    """A stage, in bytes from the first, and after the last stage the first again."""
+
+    def __init__(self, writer: GpuWriter, tile: GpuTile, first: int) -> None:
+        self.writer, self.each, self.all = writer, tile.stage, tile.stage * tile.stages
+        self.at = writer.registers(1, "uint32")
+        writer.set(self.at, 0, writer.to.uint32(tile.stage * first))
+
+    def after(self) -> Any:
+        """The next stage."""
+        to, ahead = self.writer.to, self.at[0] + self.writer.to.uint32(self.each)
+        return to.Select(ahead == to.uint32(self.all), to.uint32(0), ahead)
+
+    def advance(self) -> None:
+        self.writer.set(self.at, 0, self.after())
+
+    def taken(self) -> Any:
+        """This stage, after which it is the next one's turn."""
+        stage = self.writer.registers(1, "uint32")
+        self.writer.set(stage, 0, self.at[0])
+        self.advance()
+        return stage[0]
 
 
 class WarpProducts:
@@ -96,15 +124,57 @@ class WarpProducts:
         tile, writer = block.tile, block.writer
         lines, columns = (tile.cols // tile.across, tile.rows) if tile.turned else (tile.rows // tile.down, tile.cols // tile.across)
         self.block, self.acc, self.down, self.across = block, acc, lines // LINES, columns // COLUMNS
-        self.factor_a = writer.registers(self.down * 4, "uint32")
-        self.factor_b = writer.registers(self.across * 2, "uint32")
+        # of a pair of chunks, and of the next
+        self.factors = [[writer.registers(count, "uint32") for count in (self.down * 4, self.across * 2)] for _ in range(2)]
         tests = self._tests()
         self.has_work = writer.keep(functools.reduce(writer.tirx.And, tests)) if tests else None
 
-    def multiply(self, stage: Any, step: Any) -> None:
-        """The products of a step of the whole sum, which lies at `stage`."""
-        with self.block.writer.when(self.has_work) if self.has_work is not None else nullcontext():
-            self._by_pairs(step, functools.partial(self._multiply_pair, stage))
+    def begin(self, wait: Callable[[], None]) -> None:
+        """Takes the first pair of chunks; `wait` is for the copies of the step that follows."""
+        block, lane = self.block, self.block.lane
+        row, column = lane % 16, lane % 8 + lane // 16 * 8
+        lines, columns = (0, block.warp_row), (block.filters, block.warp_col)
+        (a, line), (b, first) = (columns, lines) if block.tile.turned else (lines, columns)
+        self.lines = block.place_of(a + block.swizzled(line + row, lane // 16))
+        self.columns = block.place_of(b + block.swizzled(first + column, lane // 8 % 2))
+        self.read = Ring(block.writer, block.tile, 0)
+        wait()
+        self._take(0)
+
+    def multiply(self, wait: Callable[[], None], fetch: Callable[[], None]) -> None:
+        """The products of a step that is not the last. While a pair of chunks is multiplied the next is on its way, and the copies of a
+        later step are asked for: tensor cores wait for neither.
+        """
+        pairs = self.block.chunks // 2
+        for pair in range(pairs):
+            if pair == pairs - 1:
+                wait()
+                self.read.advance()
+            self._take((pair + 1) % pairs)
+            if pair == 0:
+                fetch()
+            with self._if_has_work():
+                self._multiply(pair % 2, False)
+
+    def finish(self, step: Any, wait: Callable[[], None]) -> None:
+        """Those of the last step, which may have fewer chunks, and at the end one alone: of these a product of half the depth takes care.
+        Where sums are in parts it does where `step` is the last of all.
+        """
+        (full, alone), pairs, last = divmod(self.block.chunks_left, 2), self.block.chunks // 2, self.block.steps - 1
+        in_parts, writer = not isinstance(step, int), self.block.writer
+        for pair in range(pairs if in_parts else full + alone):
+            if pair + 1 < (pairs if in_parts else full + alone):
+                self._take(pair + 1)
+            with self._if_has_work():
+                if pair < full:
+                    self._multiply(pair % 2, False)
+                    continue
+                if in_parts:
+                    with writer.when(step < last):
+                        self._multiply(pair % 2, False)
+                if alone and pair == full:
+                    with writer.when(step == last) if in_parts else nullcontext():
+                        self._multiply(pair % 2, True)
 
     def places(self) -> Iterator[tuple[Any, Any, Any, int]]:
         """What a thread has of its warp's products: row and column in the tile, the first of its registers, and of how many channels."""
@@ -135,69 +205,49 @@ class WarpProducts:
         if always < self.across and extent > whole:
             yield always, self.across - always, block.writer.when(start + whole <= extent)
 
-    def _by_pairs(self, step: Any, product: Callable[[Any, bool], None]) -> None:
-        """A step's pairs of chunks, which are what an mma takes of a row, and the one chunk that a sum may end with."""
-        block, writer = self.block, self.block.writer
-        (full, alone), pairs, last = divmod(block.chunks_left, 2), block.chunks // 2, block.steps - 1
-        if full:
-            with writer.unrolled(full) as pair:
-                product(pair, False)
-        if full < pairs and last:
-            with writer.when(step < last), writer.unrolled(pairs - full) as pair:
-                product(full + pair, False)
-        if alone:
-            with writer.when(step == last) if last else nullcontext():
-                product(full, True)
+    def _if_has_work(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.has_work is None else self.block.writer.when(self.has_work)
 
-    def _multiply_pair(self, stage: Any, pair: Any, is_half: bool) -> None:
-        """A pair of chunks, or the first of the two, of all lines and columns that a warp has."""
-        block, writer, lane, a = self.block, self.block.writer, self.block.lane, self.factor_a
-        lines, columns = (stage, block.warp_row), (stage + block.filters, block.warp_col)
-        lines, columns = (columns, lines) if block.tile.turned else (lines, columns)
-        with writer.unrolled(self.down) as i:
-            at = lines[0] + block.swizzled(lines[1] + i * LINES + lane % 16, pair * 2 + lane // 16)
-            writer.ptx(MATRICES.format(4), *(a[i * 4 + k] for k in range(4)), block.shared.ptr_to([at]))
-        if not block.tile.turned:
-            self._round(a, 0, self.down * 4)
-        for first, count, where in self._columns():
-            with where:
-                self._take_columns(columns, pair, first, count)
-                self._multiply(first, count, is_half)
+    def _take(self, pair: int) -> None:
+        """A pair of chunks, of all lines and columns that a warp has: columns two at a time."""
+        block, writer, (a, b) = self.block, self.block.writer, self.factors[pair % 2]
+        depth, addr = block.tile.depth, block.writer.to.ptx.addr
+        # a pair on chunks change places by one bit: their addresses differ in it
+        lines, columns = (writer.keep(own + self.read.at[0] ^ writer.to.uint32(pair * 32)) for own in (self.lines, self.columns))
+        with self._if_has_work():
+            with writer.unrolled(self.down) as i:
+                writer.ptx(MATRICES.format(4), *(a[i * 4 + k] for k in range(4)), addr(lines, i * (LINES * depth)))
+            for j, number in _by_twos(writer, 0, self.across):
+                writer.ptx(MATRICES.format(number * 2), *(b[j * 2 + k] for k in range(number * 2)), addr(columns, j * (COLUMNS * depth)))
 
-    def _take_columns(self, columns: tuple[Any, Any], pair: Any, first: int, count: int) -> None:
-        """A pair of chunks of so many columns, two at a time."""
-        block, lane, b = self.block, self.block.lane, self.factor_b
-        start, first_column = columns
-        for j, number in _by_twos(block.writer, first, count):
-            column = first_column + j * COLUMNS + lane % 8 + (lane // 16 * 8 if number == 2 else 0)
-            at = start + block.swizzled(column, pair * 2 + lane // 8 % 2)
-            block.writer.ptx(MATRICES.format(number * 2), *(b[j * 2 + k] for k in range(number * 2)), block.shared.ptr_to([at]))
-        if block.tile.turned:
-            self._round(b, first * 2, count * 2)
-
-    def _multiply(self, first: int, count: int, is_half: bool) -> None:
-        writer, element, a, b = self.block.writer, self.block.element, self.factor_a, self.factor_b
+    def _multiply(self, which: int, is_half: bool) -> None:
+        """The pair of chunks that was taken into these registers, or the first of the two."""
+        writer, element, (a, b) = self.block.writer, self.block.element, self.factors[which]
         words, name = (1, element.half_product) if is_half else (2, element.product)  # of a column; a line has twice as many
-        with writer.unrolled(self.down) as i, writer.unrolled(count) as k:
-            j = first + k
-            sums = [self.acc[(i * self.across + j) * 4 + k] for k in range(4)]
-            writer.ptx(name, *sums, *(a[i * 4 + k] for k in range(2 * words)), *(b[j * 2 + k] for k in range(words)), *sums)
+        self._round(*((b, self.across * 2) if self.block.tile.turned else (a, self.down * 4)))
+        for first, count, where in self._columns():
+            with where, writer.unrolled(self.down) as i, writer.unrolled(count) as k:
+                j = first + k
+                sums = [self.acc[(i * self.across + j) * 4 + k] for k in range(4)]
+                writer.ptx(name, *sums, *(a[i * 4 + k] for k in range(2 * words)), *(b[j * 2 + k] for k in range(words)), *sums)
 
-    def _round(self, image: Any, first: int, count: int) -> None:
+    def _round(self, image: Any, count: int) -> None:
         """Registers of the image, of which tensor cores would cut digits off."""
         if self.block.element.name == "f32":
             writer = self.block.writer
             with writer.unrolled(count) as i:
-                writer.ptx(ROUND, image[first + i], writer.to.reinterpret("float32", image[first + i]))
+                writer.ptx(ROUND, image[i], writer.to.reinterpret("float32", image[i]))
 
 
 class GroupProducts:
     """Sums of a thread in `acc`, by wgmma, straight from shared memory."""
 
     def __init__(self, block: GpuBlock, acc: Any) -> None:
-        self.block, self.acc, writer = block, acc, block.writer
-        start = writer.to.cuda.cvta_generic_to_shared(block.shared.ptr_to([0]))
-        self.start = writer.keep(writer.to.cast(start, "uint64"))
+        self.block, self.acc, tile = block, acc, block.tile
+        own = block.thread // (32 * GROUP) * (LINES * GROUP * tile.depth // UNIT)
+        lines, columns = (block.filters + own, 0) if tile.turned else (own, block.filters)
+        self.starts = block.place_of(lines), block.place_of(columns)
+        self.read = Ring(block.writer, tile, 0)
 
     @property
     def columns(self) -> int:
@@ -205,12 +255,38 @@ class GroupProducts:
         whole, extent = (self.block.tile.rows, self.block.rows) if self.block.tile.turned else (self.block.tile.cols, self.block.cols)
         return min(whole, padded(extent)) if isinstance(extent, int) else whole
 
-    def multiply(self, stage: Any, step: Any) -> None:
-        """The products of one step are asked for, and those of the step before are waited for."""
-        block, writer, tile, element = self.block, self.block.writer, self.block.tile, self.block.element
-        own = block.thread // (32 * GROUP) * (LINES * GROUP * tile.depth // UNIT)
-        starts = (block.filters + own, 0) if tile.turned else (own, block.filters)
-        a, b = (writer.keep(self._described(stage + start)) for start in starts)
+    def begin(self, wait: Callable[[], None]) -> None:
+        """Each step waits for itself."""
+
+    def multiply(self, wait: Callable[[], None], fetch: Callable[[], None]) -> None:
+        """The products of a step that is not the last are asked for, then copies of a later one; those of the step before are waited
+        for.
+        """
+        wait()
+        self._ask(lambda ask: ask(0, self.block.chunks // 2))
+        fetch()
+        self.block.writer.ptx("wgmma.wait_group.sync.aligned", 1)
+
+    def finish(self, step: Any, wait: Callable[[], None]) -> None:
+        """The last step's, which may have fewer chunks; where sums are in parts it does where `step` is the last of all."""
+        always, pairs, last = math.ceil(self.block.chunks_left / 2), self.block.chunks // 2, self.block.steps - 1
+
+        def products(ask: Callable[[int, int], None]) -> None:
+            ask(0, always)
+            if always < pairs and not isinstance(step, int):
+                with self.block.writer.when(step < last):
+                    ask(always, pairs)
+
+        wait()
+        self._ask(products)
+        self.block.writer.ptx(
+            "wgmma.wait_group.sync.aligned", 0
+        )  # nvcc does not know that sums change here: all that reads them is a store
+
+    def _ask(self, products: Callable[[Callable[[int, int], None]], None]) -> None:
+        """For products of pairs of chunks, from one to another, as a group."""
+        writer, element, stage = self.block.writer, self.block.element, self.read.taken()
+        a, b = (writer.keep(self._described(start + stage)) for start in self.starts)
         assert element.group_product is not None
         name, sums = element.group_product.format(self.columns), [self.acc[i] for i in range(self.columns // 2)]
 
@@ -219,14 +295,9 @@ class GroupProducts:
                 ahead = writer.to.uint64(pair * 2)  # descriptors count by 16 bytes
                 writer.ptx(name, *sums, a + ahead, b + ahead, writer.to.bool(True), 1, 1, 0, 0)
 
-        always, pairs, last = math.ceil(block.chunks_left / 2), block.chunks // 2, block.steps - 1
         writer.ptx("wgmma.fence.sync.aligned")
-        ask(0, always)
-        if always < pairs and last:
-            with writer.when(step < last):
-                ask(always, pairs)
+        products(ask)
         writer.ptx("wgmma.commit_group.sync.aligned")
-        writer.ptx("wgmma.wait_group.sync.aligned", 1)
 
     def places(self) -> Iterator[tuple[Any, Any, Any, int]]:
         """As those of a warp, which has 16 lines of its group's."""
@@ -238,12 +309,12 @@ class GroupProducts:
         with writer.unrolled(2) as half, writer.unrolled(self.columns // COLUMNS) as j:
             yield block.warp_row + half * 8 + first, block.warp_col + j * COLUMNS + pair, j * 4 + half * 2, 2
 
-    def _described(self, at: Any) -> Any:
+    def _described(self, address: Any) -> Any:
         """A matrix descriptor (PTX ISA 9.7.17.5.1.2): where rows begin, how far the next 8 of them are, and how they are swizzled."""
         to, depth = self.block.writer.to, self.block.tile.depth
         shape = SWIZZLES[depth] << 62 | (8 * depth // 16) << 32 | 1 << 16
         shape -= shape >> 63 << 64  # a number that TVM has
-        return (self.start + to.cast(at * UNIT, "uint64")) // to.uint64(16) | to.reinterpret("uint64", to.int64(shape))
+        return to.cast(address // to.uint32(16), "uint64") | to.reinterpret("uint64", to.int64(shape))
 
 
 def turned_places(block: GpuBlock, columns: int) -> Iterator[tuple[Any, Any, Any, int]]:

@@ -136,7 +136,7 @@ def _sparing(tile: GpuTile, other: GpuTile, product: tuple[int, int, int], worth
 
 
 NARROW = (GpuTile(64, 16, 2, 1, 64, 4), GpuTile(64, 32, 2, 1, 64, 4))
-# A block of 8 warps has at most 224 registers a thread.
+# A block of 8 warps has the registers of a multiprocessor to itself, of which 240 a thread are enough.
 WARP_TILES = TileTable(
     (GpuTile(128, 256, 2, 4, 64, 4), GpuTile(128, 128, 2, 4, 64, 4), GpuTile(128, 64, 2, 2, 64, 4)),
     GpuTile(64, 64, 2, 2, 128, 3),

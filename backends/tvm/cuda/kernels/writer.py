@@ -93,6 +93,10 @@ class GpuWriter:
     def long(self, number: int) -> Any:
         return self.tirx.IntImm("int64", number)
 
+    def bits(self, word: int) -> Any:
+        """A word of 32 bits, as the type that sizes have."""
+        return self.tirx.const(word - (word >> 31 << 32), "int32")
+
     def images(self, batch: Batch) -> Any:
         """How many there are, as 32 bits."""
         return self.to.cast(self.batch, "int32") if batch is None else batch
@@ -123,6 +127,25 @@ class GpuWriter:
         """The value under a name."""
         return self.to.bind(value)
 
+    def opaque(self, value: Any, dtype: str = "int32") -> Any:
+        """The value, of which nvcc knows no more. What it knows the origin of it computes again at each step, and in 64 bits where it makes
+        part of an address.
+        """
+        kept = self.registers(1, dtype)
+        self.ptx(f"mov.b{8 * self.bytes_of(dtype)}", kept[0], value)
+        return kept[0]
+
+    def divided(self, number: Any, by: int, most: int) -> tuple[Any, Any]:
+        """Quotient and remainder of a number from 0 up to `most`: in three instructions, where nvcc, which does not know so, takes more."""
+        if by == 1 or by & (by - 1) == 0:
+            return number >> by.bit_length() - 1, number & by - 1
+        shift = most.bit_length() + by.bit_length()
+        factor = (1 << shift) // by + 1  # n * factor / 2^shift is more than n / by, by less than 1 / by
+        if most * factor >= 1 << 31:
+            return number // by, number % by
+        quotient = self.keep(number * factor >> shift)
+        return quotient, number - quotient * by
+
     def registers(self, count: int, dtype: str = "float32") -> Any:
         """They stay registers while every index is a number once loops are unrolled."""
         return self.to.alloc_local([count], dtype)
@@ -136,6 +159,12 @@ class GpuWriter:
 
     def loop(self, start: Any, stop: Any) -> Any:
         return self.to.serial(start, stop)
+
+    def counted(self, stop: Any, block: Any) -> Any:
+        """A loop that nvcc does not write out, however few its turns are, which takes many registers. It must not know their number, from
+        which is taken what no number of a block has, a sign.
+        """
+        return self.to.serial(0, stop - (self.opaque(block) >> 31), unroll=False)
 
     @contextmanager
     def when(self, condition: Any) -> Generator[None]:

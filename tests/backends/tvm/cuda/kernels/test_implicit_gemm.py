@@ -53,6 +53,9 @@ EDGES = {
     "four channels, in parts": (ConvSizes(1, 4, 8, 11, 11, (5, 5)), UNEVEN, 2),
     "scores": (ConvSizes(9, 100, 10, 1, 1, (1, 1)), "scores", 1),
     "few rows": (ConvSizes(1, 64, 72, 7, 5, (3, 3), pads=(1, 1, 1, 1)), "short", 2),
+    "a window with more columns than a word has bits": (ConvSizes(2, 4, 8, 2, 40, (1, 33), (1, 2), (0, 16, 0, 16)), UNEVEN, 1),
+    "a window of 25 columns": (ConvSizes(2, 4, 8, 1, 40, (1, 25), pads=(0, 12, 0, 12)), UNEVEN, 1),
+    "pads as wide as the window": (ConvSizes(1, 20, 24, 5, 7, (3, 2), (2, 1), (4, 3, 3, 4)), UNEVEN, 1),
     "warps without rows": (ConvSizes(1, 64, 72, 9, 9, (1, 1)), "large", 1),
 }
 FEW = {
@@ -137,9 +140,18 @@ def _nth(pattern: str, number: int, to: str) -> Callable[[str], str]:
     return changed
 
 
+def _every(pattern: str, to: str) -> Callable[[str], str]:
+    """What replaces each match in the kernel's body."""
+
+    def changed(source: str) -> str:
+        body = source.rindex("__global__")
+        return source[:body] + re.sub(pattern, to, source[body:], flags=re.DOTALL)
+
+    return changed
+
+
 # what is planted alike whatever multiplies
 COMMON_FAULTS = (
-    "no barrier among the steps",
     "no barrier before the stages become results",
     "no barrier before results are stored",
     "an image one row high",
@@ -148,39 +160,41 @@ COMMON_FAULTS = (
     "no zeros outside",
     "a chunk that does not change places",
     "sums that are not finished",
+    "a ring one slot small",
 )
 BARRIER = r"tvm_builtin_cuda_cta_sync\(\);"
 WARP_FAULTS: dict[str, Callable[[str], str]] = {
-    "no barrier among the steps": _nth(BARRIER, 0, ";"),
-    "no barrier before the stages become results": _nth(BARRIER, 1, ";"),
-    "no barrier before results are stored": _nth(BARRIER, 2, ";"),
+    "no barrier before the first step": _nth(BARRIER, 0, ";"),
+    "no barrier among the steps": _nth(BARRIER, 1, ";"),
+    "no barrier before the stages become results": _nth(BARRIER, 2, ";"),
+    "no barrier before results are stored": _nth(BARRIER, 3, ";"),
     "a wait one group short": lambda source: source.replace("cp.async.wait_group 2;", "cp.async.wait_group 3;"),
-    "a ring one slot small": lambda source: re.sub(r"& 3\) \* 2048", "% 3) * 2048", source),
-    "an image one row high": lambda source: source.replace("< 9)", "< 10)"),
-    "an image one column wide": lambda source: source.replace("< 7)", "< 8)"),
+    "a ring one slot small": lambda source: re.sub(r"(\+ \(uint\))(\d+)\) == \(uint\)(\d+)", _a_slot_less, source),
+    "a step that is written one slot early": _nth(r"\(uint\)24576;", 0, "(uint)16384;"),
+    "an image one row high": _every(r"\(9 - max\((.{10,150}?), 6\)", r"(10 - max(\1, 7)"),
+    "an image one column wide": _every(r"\(7 - max\((.{10,150}?), 4\)", r"(8 - max(\1, 5)"),
     "a test of pixels one off": lambda source: source.replace("threadIdx.x) < 120)", "threadIdx.x) < 128)"),
-    "no zeros outside": lambda source: source.replace("= (uint)0;", "= (uint)16;"),
+    "no zeros outside": _every(r": \(uint\)0\)\)", ": (uint)16))"),
     "rows of the other warp": lambda source: source.replace(">> 5) * 512", ">> 6) * 512"),
     "a chunk that does not change places": lambda source: source.replace("& 3) ^ ((((int)threadIdx.x) & 31) >> 3)", "& 3)"),
-    "sums that are not finished": _nth(r"< 7; \+\+", 0, "< 6; ++"),
+    "sums that are not finished": _nth(r"< \(6 - \(", 0, "< (5 - ("),
+    "the other pair of a step": _nth(r"\^ \(uint\)32", 0, "^ (uint)0"),
 }
 # of a warp whose lines are filters, and of what is left out of products
 TURNED_FAULTS: dict[str, Callable[[str], str]] = {
     **{name: WARP_FAULTS[name] for name in COMMON_FAULTS if name != "a test of pixels one off"},
+    "no barrier among the steps": WARP_FAULTS["no barrier among the steps"],
     "a wait one group short": WARP_FAULTS["a wait one group short"],
-    "a ring one slot small": lambda source: re.sub(r"& 3\) \* 1920", "% 3) * 1920", source),
-    "a warp without work that has some": lambda source: re.sub(r"< 64(\) \{\s*int \w+ = \(\S+ & 15\))", r"< 32\1", source),
+    "a warp without work that has some": _every(r"< 64(\) \{\s*(?:if \(\S+ == 0\) \{\s*)?tvm_builtin_ptx_(?:ldmatrix|mma))", r"< 32\1"),
     "columns of the last block alone": lambda source: source.replace("(((int)blockIdx.x) == 0)", "(((int)blockIdx.x) == 1)"),
-    "a last chunk that is left out": lambda source: re.sub(r"if \((v_\d+) == 6\)", r"if (\1 == 7)", source),
-    "a last chunk at each step": lambda source: re.sub(r"if \((v_\d+) == 6\)", r"if (\1 >= 0)", source),
-    "the other chunk at last": lambda source: re.sub(
-        r"(m16n8k8_\w+\((?:\w+\[\d+\], ){4})_ptr_2\[0\], _ptr_2\[1\]", r"\1_ptr_2[2], _ptr_2[3]", source
-    ),
-    "a step short of its last pairs": lambda source: re.sub(r"if \((v_\d+) < 6\)", r"if (\1 < 5)", source),
+    "a last chunk that is left out": _every(r"tvm_builtin_ptx_mma_\w+m16n8k8_[^;]+;", ";"),
+    "the other chunk at last": _every(r"(m16n8k8_\w+\((?:\w+\[\d+\], ){4})(\w+)\[0\], \w+\[1\]", r"\1\2[2], \2[3]"),
+    "registers of the pair before": _nth(r"(mma_\w+m16n8k16_\w+\((?:\w+\[\d+\], ){4})_ptr_6\[0\]", 0, r"\1_ptr_4[0]"),
     "pixels and filters the wrong way round": lambda source: re.sub(r"& 3\) \* 144\)", "& 3) * 72)", source),
 }
 GROUP_FAULTS: dict[str, Callable[[str], str]] = {
     **{name: WARP_FAULTS[name] for name in COMMON_FAULTS},
+    "no barrier among the steps": _nth(BARRIER, 0, ";"),
     "a wait for copies one group short": lambda source: source.replace("cp.async.wait_group 2;", "cp.async.wait_group 3;"),
     "a wait for products one group short": lambda source: source.replace(
         "wgmma.wait_group.sync.aligned 1;", "wgmma.wait_group.sync.aligned 2;"
@@ -190,15 +204,18 @@ GROUP_FAULTS: dict[str, Callable[[str], str]] = {
     "products that are not committed": lambda source: source.replace("wgmma.commit_group.sync.aligned;", ""),
     "no fence before products": lambda source: source.replace("wgmma.fence.sync.aligned;", ""),
     "no fence after copies": lambda source: source.replace("fence.proxy.async.shared::cta;", ""),
-    "a fence before copies are there": _nth(
-        r"(tvm_builtin_ptx_cp_async_wait_group\w+\(\);)(\s*)(tvm_builtin_ptx_fence_proxy\w+\(\);)", 0, r"\3\2\1"
+    "a fence before copies are there": _every(
+        r"(tvm_builtin_ptx_cp_async_wait_group\w+\(\);)(\s*)(tvm_builtin_ptx_fence_proxy\w+\(\);)", r"\3\2\1"
     ),
-    "a ring one slot small": lambda source: re.sub(r"% 5\) \* (2048|8192)", r"% 4) * \1", source),
     "a stride of 7 rows": lambda source: _described(source, (8 * 64 // 16, 7 * 64 // 16)),
     "swizzled by 128 bytes": lambda source: _described(source, (2 << 30, 1 << 30)),
     "not swizzled": lambda source: _described(source, (2 << 30, 0)),
     "a half of the step twice": lambda source: source.replace("(uint64_t)2ULL", "(uint64_t)0ULL"),
 }
+
+
+def _a_slot_less(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}) == (uint){int(match[3]) - int(match[2])}"
 
 
 def _described(source: str, change: tuple[int, int]) -> str:
@@ -250,6 +267,7 @@ def test_sanitizers_find_nothing(tile: GpuTile, order: Order, sanitizer: str) ->
     assert trial.off(found.arrays[kernel.order.index("Y")]) < BOUND["f16"]
 
 
+# A block of 8 warps may have all 255 of a thread, and is alone with that. 128x256 has 192 for sums and two pairs of chunks.
 REGISTERS = {
     (64, 16): 128,
     (64, 32): 128,
@@ -258,7 +276,7 @@ REGISTERS = {
     (64, 64): 128,
     (128, 64): 168,
     (128, 128): 224,
-    (128, 256): 224,
+    (128, 256): 240,
 }
 
 
@@ -317,7 +335,7 @@ def test_machine_code_of_few_steps(tmp_path: Path) -> None:
 def test_products_that_wait_for_each_other_are_seen(tmp_path: Path) -> None:
     """By sums that change before they are committed; nvcc says so, and it is no error."""
     source = Trial.drawn(TAIL).kernel(Tiling(GROUP_TILES.uneven)).source
-    changed = _nth(r"tvm_builtin_ptx_wgmma_commit_group\w+\(\);", 0, r"_ptr_1[0] *= 2.0f; \g<0>")(source)
+    changed = _nth(r"tvm_builtin_ptx_wgmma_commit_group\w+\(\);", 1, r"_ptr_1[0] *= 2.0f; \g<0>")(source)
     assert [code.is_serialized for each in (source, changed) for code in compiled(each, tmp_path, "sm_90a").values()] == [False, True]
 
 
