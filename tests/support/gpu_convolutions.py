@@ -11,7 +11,7 @@ from convc.backends.tvm.cuda.emulator.machine import USUAL, Order
 from convc.backends.tvm.cuda.kernels.implicit_gemm import add_parts, convolution
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, grown, padded, per_channel
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
-from convc.backends.tvm.cuda.kernels.tiles import Tiling
+from convc.backends.tvm.cuda.kernels.tiles import GpuTile, Tiling
 from convc.ir.ops.activation import RELU
 from convc.ir.ops.conv import CONV2D, Conv2d
 from convc.ir.ops.elementwise import ADD
@@ -73,3 +73,8 @@ def innermost(x: Array, of: str) -> Array:
     """[N,C,H,W] with channels innermost, padded by zeros."""
     n, channels, rows, cols = x.shape
     return grown(np.moveaxis(x, 1, -1), (n, rows, cols, padded(channels)), of)
+
+
+def tile_id(tile: GpuTile) -> str:
+    """A tile in the name of a test."""
+    return f"{tile.rows}x{tile.cols}x{tile.depth}{'-groups' if tile.by_groups else ''}"

@@ -17,7 +17,7 @@ from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, as_factor
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
 from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTile, Tiling, multiplied
 from convc.ir.errors import KernelFault
-from convc.tests.support.gpu_convolutions import Trial
+from convc.tests.support.gpu_convolutions import Trial, tile_id
 from convc.tests.support.machine_code import compiled, needs_nvcc
 
 BOUND = {"f16": 1e-3, "bf16": 8e-3, "f32": 1e-3}  # a rounding of the result, of the greatest value
@@ -26,10 +26,6 @@ KINDS = {"mma.sync": WARP_TILES, "wgmma": GROUP_TILES}
 EVEN, UNEVEN, QUICK = "small", "uneven", WARP_TILES.small
 EVEN_TILES = (WARP_TILES.small, WARP_TILES.short, GROUP_TILES.small, GROUP_TILES.short)  # of a step that no tap ends in
 OF_EVERY_TILE = [(tile, of) for tile in ALL_TILES for of, element in ELEMENTS.items() if not tile.by_groups or element.group_product]
-
-
-def _id(tile: GpuTile) -> str:
-    return f"{tile.rows}x{tile.cols}x{tile.depth}{'-groups' if tile.by_groups else ''}"
 
 
 EARLY, LATE = Order(1, late=False), Order(2)
@@ -116,7 +112,7 @@ def test_groups_that_are_merged_have_zeros_between_them() -> None:
     assert packed.sum() == w.sum()
 
 
-@pytest.mark.parametrize("tile", [QUICK, *(pytest.param(tile, marks=pytest.mark.slow) for tile in ALL_TILES if tile != QUICK)], ids=_id)
+@pytest.mark.parametrize("tile", [QUICK, *(pytest.param(tile, marks=pytest.mark.slow) for tile in ALL_TILES if tile != QUICK)], ids=tile_id)
 def test_a_whole_tile_wastes_nothing(tile: GpuTile) -> None:
     """Every product is one that the network asks for, and no two rows that ldmatrix reads meet in a bank."""
     sizes = ConvSizes(1, 64, tile.cols, 8, tile.rows // 8, (1, 1))
@@ -258,7 +254,7 @@ def test_faults_are_seen(kind: str, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @pytest.mark.parametrize("order", [EARLY, LATE], ids=["early", "late"])
-@pytest.mark.parametrize("tile", ALL_TILES, ids=_id)
+@pytest.mark.parametrize("tile", ALL_TILES, ids=tile_id)
 def test_sanitizers_find_nothing(tile: GpuTile, order: Order, sanitizer: str) -> None:
     trial = Trial.drawn(TAIL)
     kernel = trial.kernel(Tiling(tile))
@@ -292,7 +288,7 @@ def _is_lean(tile: GpuTile, sizes: ConvSizes, of: str, folder: Path, arch: str) 
 @needs_nvcc
 @pytest.mark.slow
 @pytest.mark.parametrize("of", ELEMENTS)
-@pytest.mark.parametrize("tile", [tile for tile in ALL_TILES if tile not in EVEN_TILES], ids=_id)
+@pytest.mark.parametrize("tile", [tile for tile in ALL_TILES if tile not in EVEN_TILES], ids=tile_id)
 def test_machine_code_of_stems(tile: GpuTile, of: str, tmp_path: Path) -> None:
     """Chunks of two taps have twice the tests."""
     if tile.by_groups and ELEMENTS[of].group_product is None:
@@ -309,7 +305,7 @@ def test_machine_code_has_tensor_cores_and_no_stack(tile: GpuTile, arch: str, tm
 
 # for channels that fill no step the table has uneven tiles in place of the small and the short one
 CODE = [
-    pytest.param(tile, of, channels, arch, id=f"{_id(tile)}-{channels}-{of}-{arch}")
+    pytest.param(tile, of, channels, arch, id=f"{tile_id(tile)}-{channels}-{of}-{arch}")
     for (tile, of), channels in itertools.product(OF_EVERY_TILE, (20, 64))
     if tile not in EVEN_TILES or channels * ELEMENTS[of].bytes % tile.depth == 0
     for arch in (("sm_90a",) if tile.by_groups else ("sm_80", "sm_90"))

@@ -17,7 +17,7 @@ from convc.backends.tvm.cuda.kernels.implicit_gemm import convolution
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
 from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, NARROW, WARP_TILES, GpuTile, Tiling
-from convc.tests.support.gpu_convolutions import RESIDUAL
+from convc.tests.support.gpu_convolutions import RESIDUAL, tile_id
 from convc.tests.support.machine_code import compiled, needs_nvcc
 from convc.tests.support.own_kernels import emitted
 
@@ -58,10 +58,6 @@ MOST = {
 }
 
 
-def _id(tile: GpuTile) -> str:
-    return f"{tile.rows}x{tile.cols}x{tile.depth}{'-groups' if tile.by_groups else ''}"
-
-
 def _others(sizes: ConvSizes, tile: GpuTile, of: str, folder: Path) -> float:
     """Instructions of a step for a cycle of tensor cores, other than products, of which it has as many as arithmetic says."""
     source = emitted(convolution(sizes, of, RESIDUAL, Tiling(tile))).source
@@ -79,7 +75,7 @@ def _others(sizes: ConvSizes, tile: GpuTile, of: str, folder: Path) -> float:
 
 @needs_nvcc
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", MOST, ids=_id)
+@pytest.mark.parametrize("tile", MOST, ids=tile_id)
 def test_tensor_cores_do_not_wait_for_other_instructions(tile: GpuTile, tmp_path: Path) -> None:
     layers = zip(_layers(tile.cols), MOST[tile], strict=True)
     found = [(_others(sizes, tile, "f16", tmp_path), most) for sizes, most in layers if most is not None]
