@@ -23,7 +23,7 @@ from ...passes.precision.narrowed import Kept
 from ...passes.rewriting.ledger import Ledger
 from ...passes.to_bfloat16 import to_bfloat16
 from ...passes.to_float16 import to_float16
-from ..files.calibration import read_calibration
+from ..files.calibration import batched, read_calibration
 from ..files.entering import Entering
 from ..files.images import Preparing
 from ..files.inputs import random_inputs
@@ -81,7 +81,7 @@ def feeds_of(
     feeds = [random_inputs(graph, seed)] if drawn else []
     if files:
         given = read_calibration(graph, files, IMAGES, seed, Preparing(entering=entering), say)
-        feeds += [*given.batches(graph, AT_ONCE)]
+        feeds += [*batched(graph, given.fit, AT_ONCE), *batched(graph, given.held_out, AT_ONCE)]  # nothing is fitted
     return feeds
 
 

@@ -184,7 +184,7 @@ def calibration_of(graph: Graph, arrays: Mapping[str, Array], source: str = "the
     count = _length(arrays)
     distinct = min(count, 1 + any((array[i] != array[0]).any() for array in arrays.values() for i in range(1, count)))
     if distinct < 2:
-        raise InvalidInput(f"{source} holds {distinct} distinct input; second moments need at least 2, and 32 are a good number")
+        raise InvalidInput(f"{source} holds {distinct} distinct input; a calibration needs at least 2, and 32 are a good number")
     groups = np.arange(count // step)
     if len(groups) < 2:
         raise InvalidInput(f"{source} holds {count} inputs, and the network takes {step} at a time; give at least {2 * step}")

@@ -13,6 +13,8 @@ import convc as cc
 from convc.backends.onnx.session import Session
 from convc.compiler.checking.narrowing import loss_of
 from convc.compiler.checking.oracle import Oracle, compare
+from convc.compiler.compiling.precision import feeds_of, in_precision
+from convc.compiler.engines.tvm import TVM
 from convc.compiler.files.inputs import random_inputs
 from convc.compiler.targets.cuda import CudaBuilt
 from convc.compiler.targets.fields import WrongField
@@ -83,6 +85,17 @@ def test_what_leaves_the_range_of_float16_is_named_and_stays(far: Path):
     assert "fp16: 1 of 4 products, 2 casts\n%b stays in float32: it reaches " in seen.err
     assert ", and the range ends at 65504\n" in seen.err
     assert convc("verify", out, "-b", "onnx", "-i", far.with_name("x.npz")).code == 0
+
+
+def test_every_input_of_a_calibration_is_looked_at(tmp_path: Path):
+    """One in four is held out where something is fitted, which here is nothing."""
+    graph = typed_graph("graph @g(%x: f32[N,4]) { %w = param {init=full, value=500.0} : f32[8,4] %y = dense(%x, %w) return %y }")
+    for far in range(4):
+        np.savez(tmp_path / "x.npz", x=np.where(np.arange(4)[:, None] == far, 100, np.full((4, 4), 0.1)).astype(np.float32))
+        feeds = feeds_of(graph, (str(tmp_path / "x.npz"),), 0, drawn=False)
+        narrowed = in_precision(graph, "fp16", feeds, TVM.prices)
+        assert narrowed is not None
+        assert narrowed.lines[1:] == ("%y stays in float32: it reaches 200000, and the range ends at 65504",)
 
 
 OVER = """graph @over(%x: f32[N,4]) {{
