@@ -28,6 +28,7 @@ __all__ = ["are_vectors", "matvec", "matvec_kernel", "parts_of", "vectors_of"]
 FILTERS = 4  # of a warp, each with a chunk under way
 TOGETHER = FILTERS * THREADS // WARP // CHUNK  # warps that share the sums of their filters
 REACH = TOGETHER * WARP  # chunks of a step
+AT_ONCE = {2: 4, 4: 2}  # blocks that a multiprocessor has registers for, by the bytes of a number: 64 a thread, and 128 of float32
 FEWEST_ROUNDS = 4  # of a part, a trip to memory each: adding the parts is a launch, which takes as long as some three
 LARGEST_SPLIT = 16
 
@@ -103,6 +104,7 @@ class _Vectors:
         self.writer, self.sizes, self.parts, self.x, self.w = writer, sizes, parts, x, w
         self.block, self.part = writer.to.cta_id([sizes.stored_out // CHUNK, parts])
         self.thread = writer.to.thread_id([THREADS])
+        self.bytes = element.bytes
         self.vectors, self.at_once = vectors_of(sizes), _at_once(sizes, element)
         self.each = FILTERS * self.vectors
         self.warp = writer.keep(self.thread // WARP)
@@ -120,7 +122,8 @@ class _Vectors:
         writer.fill(self.totals, 0.0, self.each)
         each = math.ceil(rounds / self.parts)
         first = self.part * each if self.parts > 1 else 0
-        with writer.loop(0, writer.to.min(each, rounds - first) if rounds % self.parts else each) as step:
+        count = writer.to.min(each, rounds - first) if rounds % self.parts else each
+        with writer.blocks_at_once(AT_ONCE[self.bytes]), writer.loop(0, count) as step:
             self._round(writer.keep((first + step) * round_ + self.mine), round_)
         if left:
             with writer.when(self.part == self.parts - 1) if self.parts > 1 else nullcontext():

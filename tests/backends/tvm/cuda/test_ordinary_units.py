@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
+from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
 from convc.backends.tvm.cuda.kernels.choice import MOST_MACS, is_by_vectors, is_direct
 from convc.backends.tvm.cuda.kernels.direct import direct_macs, sharers_of
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS
-from convc.backends.tvm.cuda.kernels.matvec import parts_of, vectors_of
+from convc.backends.tvm.cuda.kernels.matvec import matvec, parts_of, vectors_of
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
 from convc.backends.tvm.cuda.plan import gpu_plan
 from convc.backends.tvm.gpus.architectures import ARCHITECTURES
+from convc.ir.ops.activation_variants import GELU, Gelu
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import typed_graph
+from convc.tests.support.machine_code import compiled, needs_nvcc
+from convc.tests.support.own_kernels import emitted
 
 H100, F16 = ARCHITECTURES["sm_90"], ELEMENTS["f16"]
 # Gates, scores of an image, scores of scores, those written in place: of channels that fill no chunk.
@@ -137,6 +141,16 @@ def test_as_many_threads_share_a_sum_as_give_each_multiprocessor_a_block() -> No
     found = [sharers_of(ConvSizes(batch, 6, 16, 14, 14, (5, 5)), H100) for batch in (1, 32, 128, 256)]
     assert found == [16, 8, 2, 1]
     assert sharers_of(ConvSizes(1, 4, 96, 1, 1, PIXEL), H100) == 1
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize(("of", "registers"), [("f16", 64), ("f32", 128)])
+def test_four_vectors_and_a_long_formula_after_them_spill_nothing(of: str, registers: int, tmp_path: Path) -> None:
+    kernel = emitted(matvec(ConvSizes(4, 4096, 1000, 1, 1, PIXEL), of, (EpilogueStep(GELU, Gelu()),)))
+    (code,) = compiled(kernel.source, tmp_path, "sm_80").values()
+    assert (code.stack, code.spilled) == (0, 0)
+    assert code.registers <= registers
 
 
 @pytest.mark.parametrize("count", [vectors_of, direct_macs])
