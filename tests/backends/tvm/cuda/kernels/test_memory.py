@@ -30,8 +30,8 @@ BOUNDS = (
     Bounds("batch norm 512", moved=1.35, why="four blocks of each 256 chunks load all numbers of channels"),
     Bounds(".*float32", asked=2.0, moved=1.5, why="a chunk is loaded and stored by halves, and has the whole sector"),
     Bounds("parts", asked=2.0, why="a chunk of float32 is loaded by halves, of which the second finds its sector in the cache"),
-    Bounds("conv .* stem", asked=2.5, moved=math.inf, shared=1.7, why="8 of 16 bytes a pixel, of pixels that lie apart"),
-    Bounds("conv|transposed", moved=math.inf, shared=1.35, why="blocks of a tile share filters and images; sums go by shared memory"),
+    Bounds("conv .* stem", asked=2.5, moved=math.inf, shared=1.5, why="8 of 16 bytes a pixel, of pixels that lie apart"),
+    Bounds("conv|transposed", moved=math.inf, shared=1.15, why="blocks of a tile share filters and images; two sums meet in a bank"),
     Bounds(""),
 )
 
