@@ -98,6 +98,14 @@ def test_every_input_of_a_calibration_is_looked_at(tmp_path: Path):
         assert narrowed.lines[1:] == ("%y stays in float32: it reaches 200000, and the range ends at 65504",)
 
 
+def test_what_reads_a_value_beyond_stays_and_infinities_are_no_reason():
+    graph = typed_graph("graph @g(%x: f32[N,4]) { %w = param {init=full, value=0.001} : f32[8,4] %y = dense(%x, %w) return %y }")
+    for most, lines in ((1e6, ("%y stays in float32: %x reaches 1e+06, and the range ends at 65504",)), (np.inf, ())):
+        narrowed = in_precision(graph, "fp16", [{"x": np.array([[1, 2, 3, most]], np.float32)}], TVM.prices)
+        assert narrowed is not None
+        assert narrowed.lines[1:] == lines
+
+
 OVER = """graph @over(%x: f32[N,4]) {{
   %w = param {{init=full, value=60000.0}} : {0}[8,4]
   {1}%a = dense({2}, %w)
