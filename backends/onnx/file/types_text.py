@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ....ir.errors import InvalidModel
+from ....ir.types import DTYPES
 
 if TYPE_CHECKING:
     from onnx import TypeProto
 
-__all__ = ["read_type", "type_text", "without_shapes"]
+__all__ = ["read_type", "tensor_text", "type_text", "without_shapes"]
 
 WRAPPERS = {"seq": "sequence_type", "optional": "optional_type"}
 MOST = 64  # types within types
@@ -34,6 +35,13 @@ def type_text(type_: TypeProto) -> str:
         else:
             return ""
     return ""
+
+
+def tensor_text(dtype: str) -> str:
+    """Of a tensor of an element type of ours, f16, without a shape."""
+    from onnx import helper
+
+    return f"tensor({_element(helper.np_dtype_to_tensor_dtype(DTYPES[dtype]))})"
 
 
 def read_type(text: str) -> TypeProto:

@@ -13,6 +13,7 @@ from ....ir.errors import UnsupportedOp
 from ....ir.graph import Graph, Node, fresh_name
 from ....ir.types import DTYPES, Array
 from ..file.naming import SOURCE
+from ..file.types_text import tensor_text
 from .older_forms import Wording, first_opset, older_form
 
 __all__ = ["OnnxEmitter", "OnnxRow", "simple"]
@@ -118,10 +119,7 @@ class OnnxEmitter:
                 self._check_element_type(op_type, node, operands[name].dtype, place)
 
     def _check_element_type(self, op_type: str, node: Node, dtype: str, place: int | None) -> None:
-        from onnx import helper
-
-        onnx_name = helper.tensor_dtype_to_string(helper.np_dtype_to_tensor_dtype(DTYPES[dtype])).split(".")[1].lower()
-        first, since = first_opset(op_type, f"tensor({onnx_name})", place), first_opset(op_type)
+        first, since = first_opset(op_type, tensor_text(dtype), place), first_opset(op_type)
         if since is not None and since > self.opset:
             raise UnsupportedOp(f"{node.where}: {op_type} needs ONNX opset {since}, not {self.opset}")
         if first is None or first > self.opset:

@@ -18,6 +18,7 @@ from ....ir.graph import Graph
 from ....ir.weights import Weights
 from ..file.opaque import outer_names
 from ..read.importer import Imported
+from .element_types import ElementTypes
 from .export import UNWRITTEN, bytes_of, declaration
 from .messages import in_order, replace_all
 
@@ -64,6 +65,7 @@ class _Source:
     passed: Mapping[str, str]
     equal: Mapping[str, Sequence[str]]
     computed: Mapping[str, Weights]
+    types: ElementTypes
 
     @staticmethod
     def of(imported: Imported, before: Graph, after: Graph, equal: Mapping[str, Sequence[str]]) -> _Source:
@@ -73,7 +75,8 @@ class _Source:
         names = {name for node in graph.node for name in node.output} | {value.name for value in graph.input}
         passed = {node.output[0]: node.input[0] for node in graph.node if node.op_type in PASSING and node.domain in ("", "ai.onnx")}
         opset = imported.model.opset.get("", 0)
-        return _Source(opset, frozenset(names), frozenset(same), dict(_constants(graph)), before, passed, equal, imported.constants)
+        types = ElementTypes.of(before, after)
+        return _Source(opset, frozenset(names), frozenset(same), dict(_constants(graph)), before, passed, equal, imported.constants, types)
 
     def today(self, name: str) -> str:
         """The name by which a value of the file goes now."""
@@ -116,6 +119,9 @@ class _Written:
         group = self._group(results)
         names = [self.source.today(name) for name in node.input]
         if group is None or not self._is_another_way(node, names, group) or not self._means_the_same(node):
+            return
+        made = [name for place in group for name in self.nodes[place].output]
+        if not self.source.types.fit(node, names, made, self.opset):
             return
         if any(name in self.maker and name not in results for name in node.output):
             return  # convc has a value of that name
