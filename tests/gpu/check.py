@@ -5,7 +5,7 @@ A kernel that fails, or never ends, costs its own step and no other (supervised.
 nothing: so the script itself is tried.
 
 Exit codes: 0 fine, 1 something differs, fails, or was not held to float64 for want of time or of a case, 3 what was prepared is for another
-GPU, 5 no GPU, 130 interrupted.
+GPU or not there, 5 no GPU, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -209,6 +209,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--emulate", action="store_true")
     asked = parser.parse_args(words)
     check = _Check.within(asked.folder, TINY if asked.emulate else FULL, asked.seconds)
+    if not asked.folder.is_dir():
+        print(f"{asked.folder} is not there; make gpu-prepare makes it, where nvcc is, and it is copied here", file=sys.stderr)
+        return 3
     prepared = cases(asked.folder)
     if not asked.emulate:
         try:
@@ -216,7 +219,7 @@ def main(words: list[str] | None = None) -> int:
         except BackendMissing as error:
             why, folder = str(error).partition(";")[0], asked.folder
             _written(asked.output, no_gpu(why, prepared, planned(folder), folder))
-            print(f"{error}; {asked.output} says so", file=sys.stderr)
+            print(f"{why}; --emulate tries the script itself; {asked.output} says so", file=sys.stderr)
             return 5
         if why := _for_another(prepared, found):
             print(why, file=sys.stderr)

@@ -130,6 +130,13 @@ def test_without_a_gpu_the_file_says_so(tmp_path: Path) -> None:
     assert "; 0 of 8 lay there" in output.read_text()
 
 
+def test_a_folder_that_is_not_there_is_named_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "RESULTS.md"
+    assert check.main([str(tmp_path / "nowhere"), "-o", str(output)]) == 3
+    assert f"{tmp_path / 'nowhere'} is not there; make gpu-prepare makes it" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_the_file_in_the_repository_says_what_is_prepared_today() -> None:
     """All but how much of it lay there; of a GPU's figures nothing is held here."""
     written, counts = check.RESULTS.read_text(encoding="utf-8"), re.compile(r"; \d+ of")
