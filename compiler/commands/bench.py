@@ -30,6 +30,7 @@ from ..engines.table import engine_named, measurable
 from ..files.artifact import Artifact
 from ..files.model import Request
 from ..report.html.report import KernelRun, Peaks, Report
+from ..targets.options import FP32, TF32
 from .console import Console, emit_json, print_table, tell
 from .html_file import write_html
 from .options import THREADS, Number, gather, html_option, model_options, output_option
@@ -92,8 +93,8 @@ def command(console: Console, request: Request, given: BenchOptions) -> None:
     """
     contenders = _contenders(given)
     _check(given)
-    if Artifact.at(Path(request.model)) is not None:
-        console.say(f"'{request.model}': its network is compiled anew for this machine, and that is timed, not the library in it")
+    if (artifact := Artifact.at(Path(request.model))) is not None:
+        console.say(f"'{request.model}': {_anew(artifact.target.precision)}")
     graph = console.load(request)
     how = _how(given, batch_of(graph, given.batch))
     measured = measure(graph, contenders, how, left_out=None if given.backends else console.say)
@@ -112,6 +113,13 @@ def command(console: Console, request: Request, given: BenchOptions) -> None:
         console.say(f"warning: {doubt}; measure again when nothing else runs")
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
         console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
+
+
+def _anew(precision: str) -> str:
+    """What is timed of an artifact: 16 bits are in its network, and tf32 is how kernels were told to multiply one of float32."""
+    anew = "its network is compiled anew for this machine, and that is timed, not the library in it"
+    kept = f"; that is float32, for {TF32} is no type of the network" if precision == TF32 else f", in {precision} as it is"
+    return anew if precision == FP32 else anew + kept
 
 
 def _contenders(given: BenchOptions) -> list[Contender]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FP32", "PRECISIONS", "CompileOptions"]
+__all__ = ["FP32", "PRECISIONS", "TF32", "CompileOptions"]
 
 FP32 = "fp32"
-PRECISIONS = (FP32, "tf32", "bf16", "fp16")
+TF32 = "tf32"
+PRECISIONS = (FP32, TF32, "bf16", "fp16")
 
 
 @dataclass(frozen=True, slots=True)

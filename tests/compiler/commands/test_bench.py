@@ -17,7 +17,7 @@ import pytest
 from convc.compiler.bench.layer_times import LayerTime
 from convc.compiler.bench.measure import Measured
 from convc.compiler.bench.worker import Assignment
-from convc.compiler.commands.bench import _print
+from convc.compiler.commands.bench import _anew, _print
 from convc.compiler.engines.optimize import optimize
 from convc.ir.binding import specialize
 from convc.ir.limits import MachineLimits
@@ -25,6 +25,12 @@ from convc.ir.load import Load
 from convc.models import ZOO
 from convc.passes.analysis.cost import graph_cost
 from convc.tests.support.shell import RELU, convc, refused
+
+
+def test_the_precision_of_an_artifact_is_kept_or_what_is_timed_said() -> None:
+    assert _anew("fp16").endswith(", and that is timed, not the library in it, in fp16 as it is")
+    assert _anew("tf32").endswith("; that is float32, for tf32 is no type of the network")
+    assert _anew("fp32").endswith("not the library in it")
 
 
 def test_engines_are_timed_turn_by_turn():
