@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 
 from ....ir.errors import BackendMissing
-from ..gpus.architectures import ARCHITECTURES, USUAL, Architecture, fitting
+from ..gpus.architectures import ARCHITECTURES, USUAL, Architecture, best_for
 from ..gpus.driver import DRIVER, RUNTIME, gpu, runtime_places
 from ..host import cuda_compiler
 from .emulator.device import gpu_is_here
@@ -23,7 +23,7 @@ def architecture_here() -> Architecture:
     if not gpu_is_here():
         return USUAL
     found = gpu()
-    arch = fitting(found.capability)
+    arch = best_for(found.capability)
     if arch is None:
         version = ".".join(map(str, found.capability))
         raise BackendMissing(f"convc compiles for {', '.join(ARCHITECTURES)}, and the {found.name} here has compute capability {version}")
@@ -41,7 +41,7 @@ def word() -> str:
 def _gpu() -> str:
     known = ", ".join(ARCHITECTURES)
     if not gpu_is_here():
-        return f"no GPU: -t cuda compiles for {USUAL.name} (-t cuda:ARCH for one of {known}), and -b cuda runs emulated"
+        return f"no GPU: -t cuda compiles for {USUAL.name} (-t cuda:ARCH for one of {known}), and run and verify -b cuda emulate one"
     return f"{gpu().name} is here: -t cuda compiles for {architecture_here().name} (-t cuda:ARCH for one of {known})"
 
 

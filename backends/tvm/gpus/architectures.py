@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ....ir.errors import UsageError
 
-__all__ = ["ARCHITECTURES", "USUAL", "Architecture", "architecture", "fitting"]
+__all__ = ["ARCHITECTURES", "USUAL", "Architecture", "architecture", "best_for", "fitting"]
 
 # KiB of shared memory that a block may have, by compute capability; all others that convc knows have MOST. CUDA C++ Programming Guide 13.0,
 # "Technical Specifications per Compute Capability".
@@ -69,3 +69,9 @@ def fitting(capability: tuple[int, int]) -> Architecture | None:
     """The newest whose code a GPU runs, those left out that run on no other."""
     able = [each for each in ARCHITECTURES.values() if each.runs_on(capability) and not each.is_exact]
     return max(able, key=lambda each: each.capability, default=None)
+
+
+def best_for(capability: tuple[int, int]) -> Architecture | None:
+    """What is compiled on a machine for the GPU that is there: for it alone where that has more instructions, else as `fitting`."""
+    own = (each for each in ARCHITECTURES.values() if each.is_exact and each.runs_on(capability))
+    return next(own, fitting(capability))

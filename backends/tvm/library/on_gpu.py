@@ -10,7 +10,7 @@ from typing import Any
 
 from ....ir.errors import ArtifactError, BackendMissing
 from ....ir.holding import shown
-from ..gpus.architectures import architecture, fitting
+from ..gpus.architectures import architecture, best_for
 from ..gpus.driver import Gpu, gpu, load_runtime
 from ..host import EMULATED_GPU, cuda_compiler
 from .built import Library, MachineCode
@@ -46,7 +46,7 @@ def check_code(code: MachineCode | None, found: Gpu, path: Path) -> None:
     if code is None:
         return
     if not architecture(code.architecture).runs_on(found.capability):
-        best = fitting(found.capability)
+        best = best_for(found.capability)
         way = f"compile the network again with -t cuda:{best.name}" if best else "convc compiles for none that it runs"
         raise ArtifactError(f"{path} was compiled for {code.architecture}, which the {found.name} here does not run; {way}")
     if code.path is None and cuda_compiler() is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convc.backends.tvm.gpus.architectures import ARCHITECTURES, architecture, fitting
+from convc.backends.tvm.gpus.architectures import ARCHITECTURES, architecture, best_for, fitting
 from convc.ir.errors import UsageError
 
 
@@ -28,6 +28,12 @@ def test_code_runs_on_its_generation_no_older_and_with_no_less_shared_memory(
     assert {name for name, each in ARCHITECTURES.items() if each.runs_on(capability)} == able
     found = fitting(capability)
     assert (found and found.name) == best
+
+
+def test_the_gpu_here_gets_the_instructions_that_it_alone_has() -> None:
+    """An H100 wgmma."""
+    assert [best_for(each) for each in ((8, 9), (9, 0), (10, 3))] == [ARCHITECTURES[name] for name in ("sm_89", "sm_90a", "sm_100")]
+    assert best_for((7, 5)) is None
 
 
 def test_an_unknown_one_is_told_the_known() -> None:
