@@ -25,7 +25,7 @@ from ..checking.oracle import Agreement, Oracle
 from ..checking.units import NOISE_OF
 from ..checking.verify import TwoNetworksDiffer, verify
 from ..engines.cuda import least_batch
-from ..engines.engine import Engine, Run
+from ..engines.engine import Engine, FixedRuns, Run
 from ..engines.optimize import optimize
 from ..engines.table import ENGINES, ON_DEVICES, engines_named
 from ..files.artifact import Artifact
@@ -264,14 +264,20 @@ def _hold(
                 raise
             console.say(f"warning: {engine.name} was not held: {error}")
             continue
-        if engine.fixed is not None and engine.fixed.left_out:
-            held, rest = (", ".join(map(str, batches)) for batches in (engine.fixed.batches, engine.fixed.left_out))
-            console.say(f"{engine.name}: held for batches of {held}; those of {rest} are on a GPU")
+        if engine.fixed is not None:
+            console.say(f"{engine.name}: {_batches_held(engine.fixed)}")
         if oracle is not None:
             lines += compare_batches(Readied(graph, engine, run, tiles, ready, threads), inputs, oracle(tiles))
         elif asked is not None:
             lines += asked.hold_sizes(graph, engine, run, inputs, exact)
     return lines
+
+
+def _batches_held(fixed: FixedRuns) -> str:
+    held, rest = (", ".join(map(str, batches)) for batches in (fixed.batches, fixed.left_out))
+    left = f"; those of {rest} are on a GPU" if rest else ""
+    again = f", then {fixed.turns} runs of each batch; where their kernels add alike, digits are the same"
+    return f"held for {f'batches of {held}' if held != '0' else 'the batch that it has'}{left}: a run of the inputs{again}"
 
 
 def _images(graph: Graph, artifact: Artifact | None) -> dict[str, int]:

@@ -27,9 +27,10 @@ def compile_report(
     choices: Mapping[str, TileChoice],
     agreements: Sequence[Agreement],
     narrowed: Sequence[str] = (),
+    unheld: str = "",
 ) -> str:
     """The report.txt of an artifact. `choices` are of its library for each processor, "" where there is one; `narrowed` says what was
-    brought into a narrower precision, and what was not and why.
+    brought into a narrower precision, and what was not and why; `unheld` what of the artifact did not run in the check.
     """
     cost = graph_cost(better, counting_sizes(better))
     lines = [
@@ -49,7 +50,7 @@ def compile_report(
         if choice.why:
             lines += ["", f"Fewer products{processor and f' on {processor}'}", *(f"  {line}" for line in (*choice.why, *forms))]
     lines += ["", f"Checked against float64, random input{_images(graph)}" if agreements else "Not checked (--no-check)"]
-    lines += [f"  {line}" for line in agreements]
+    lines += [f"  {line}" for line in (*agreements, *([unheld] if unheld else []))]
     return "\n".join(lines) + "\n"
 
 

@@ -142,12 +142,15 @@ def compile_as(
             built = built.measured(lambda: measured_peak(draft, options.threads) if any(here) else None)
             for held, engines in _to_hold(draft, target.libraries(built), here):
                 agreements += _check(better, held, engines, oracle, inputs, options.threads, say, loss)
+        unheld = _unheld(target, built, here=all(map(target.is_here, parts))) if oracle else ""
+        if unheld:
+            say(unheld)
         chosen = {each.mcpu or "" if each.among else "": choice for each, choice in zip(parts, choices, strict=True)}
-        (folder / REPORT).write_text(compile_report(graph, better, trace, built, chosen, agreements, lines), encoding="utf-8")
+        (folder / REPORT).write_text(compile_report(graph, better, trace, built, chosen, agreements, lines, unheld), encoding="utf-8")
         (folder / MANIFEST).write_bytes(manifest_of(folder, better, built, _versions(), drawn=are_drawn(graph)))
     unit = "an image" if batch_names(graph) else "a run"
     planned = _lines(unmeasured.report(unit))
-    notes = (*lines, *planned, *(line for choice in choices for line in choice.why))
+    notes = (*lines, *planned, *([unheld] if unheld else []), *(line for choice in choices for line in choice.why))
     measured = [line for line in _lines(built.report(unit)) if line not in planned]
     how = "convc compile without --no-check"
     see(Report(graph, trace, f"compile -O{options.level} -t {options.target}", verdicts(agreements), notes, measured, how_to_check=how))
@@ -224,6 +227,15 @@ def _to_hold(draft: Artifact, libraries: Sequence[Built], here: Sequence[bool]) 
             held = Artifact.draft(draft.path, library)
             yield held, [_of_library(engine, held, len(libraries) > 1) for engine in engines]
             engines = [engine for engine in engines if engine.of_artifact is not None]  # the others ran the network as it is
+
+
+def _unheld(target: Target, built: Built, *, here: bool) -> str:
+    """What the check did not run, in words: where the library is for a device that is not here, the network's other engines agree with
+    float64 and nothing is known of its kernels.
+    """
+    if here or not target.emulated_by:
+        return ""
+    return f"not executed: the kernels in {built.library}; convc verify ARTIFACT -b {target.emulated_by} runs them, or emulates them"
 
 
 def _of_library(engine: Engine, held: Artifact, is_one_of_several: bool) -> Engine:

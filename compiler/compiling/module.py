@@ -12,7 +12,7 @@ from ...ir.errors import InvalidInput, UsageError
 from ...ir.graph import Graph
 from ...ir.types import Array, TensorType
 from ..checking.once import check_once
-from ..engines.engine import Run
+from ..engines.engine import Engine, Run
 from ..engines.optimize import optimize
 from ..engines.table import engine_named
 from ..engines.tvm import TVM
@@ -66,13 +66,14 @@ class Module:
         return outputs[self.graph.outputs[0].name] if len(outputs) == 1 else outputs
 
     @staticmethod
-    def open(path: str | Path, backend: str = "tvm", threads: int | None = None) -> Module:
+    def open(path: str | Path, backend: str = "tvm", threads: int | None = None, *, emulate: bool = False) -> Module:
         """The artifact directory at `path`, its files checked against the manifest, to run in `backend` by so many `threads` (default: one
         a physical core). One that was compiled in place takes over the arrays of inputs that it writes over, and returns them as outputs.
+        With `emulate` the device of cuda is emulated, and its kernels are executed on the CPU: this process has no other GPU then.
 
-        Raises: UsageError for a backend that does not exist.
+        Raises: UsageError for a backend that does not exist, or of which nothing is emulated.
         """
-        engine = engine_named(backend)
+        engine = _emulated(engine_named(backend)) if emulate else engine_named(backend)
         artifact = Artifact.open(Path(path))
         opened = engine.open_over if engine.open_over is not None and artifact.target.in_place else engine.open
         return Module(artifact.structure(), opened(artifact, threads), takes_tensors=engine.takes_tensors)
@@ -112,6 +113,13 @@ def started(graph: Graph, level: int, threads: int | None, *, check: bool) -> tu
         return better, kept.built(better, threads, checked)
     checked(run := TVM.start(better, threads))
     return better, run
+
+
+def _emulated(engine: Engine) -> Engine:
+    stand_in = engine.stand_in
+    if stand_in is None or not stand_in.is_emulated:
+        raise UsageError(f"backend '{engine.name}' has no device that is emulated; leave emulate out, or open for cuda")
+    return stand_in.engine
 
 
 def _array(name: str, given: Any, type_: TensorType) -> Array:

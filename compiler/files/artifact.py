@@ -17,7 +17,7 @@ from ...ir.holding import Hold, held_folder, is_being_replaced
 from ...ir.parser import parse_graph
 from ...ir.progress import progress
 from ..targets.fields import WrongField
-from ..targets.table import built_of
+from ..targets.table import TARGETS, built_of
 from ..targets.target import Built
 from .weights import bind_weights, load_arrays
 
@@ -140,10 +140,13 @@ class Artifact:
         libraries = [name for name in self.files if Path(name).suffix == ".so" and not Path(name).stem.endswith(".one")]
         others = ", ".join(name for name in libraries if name != self.target.library)
         try:
-            loaded = self.library().path.name
+            library = self.library()
         except (ArtifactError, UsageError) as error:
             return f"no library of '{self.path}' runs here: {error}"
-        return f"'{self.path}': {loaded} is what runs here" + (f"; others are {others}" if others else "")
+        target = TARGETS[self.target.kind]
+        if why := target.why_not(library):
+            return f"nothing of '{self.path}' runs here: {why}; convc run and verify emulate it with -b {target.emulated_by}"
+        return f"'{self.path}': {library.path.name} is what runs here" + (f"; others are {others}" if others else "")
 
     @property
     def onnx(self) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...backends.tvm.gpus.architectures import ARCHITECTURES, architecture
-from ...ir.errors import UsageError
+from ...ir.errors import ArtifactError, BackendMissing, UsageError
 from ...ir.graph import Graph
 from .fields import are_names, has_numbers, is_packing, is_text, refuse_wrong
 from .options import FP32, PRECISIONS, CompileOptions
@@ -178,6 +178,20 @@ def _is_here(options: CompileOptions) -> bool:
     return gpu_is_here()
 
 
+def _why_not(library: Library) -> str:
+    from ...backends.tvm.cuda.emulator.device import gpu_is_here
+    from ...backends.tvm.gpus.driver import gpu
+    from ...backends.tvm.library.on_gpu import check_code
+
+    if not gpu_is_here():
+        return f"{library.path.name} is for {library.code.architecture if library.code else CUDA.name}, and no GPU is here"
+    try:
+        check_code(library.code, gpu(), library.path)
+    except (ArtifactError, BackendMissing) as error:
+        return str(error)
+    return ""
+
+
 def _word() -> str:
     from ...backends.onnx.session import why_no_cuda
     from ...backends.tvm.cuda.found import word
@@ -187,4 +201,6 @@ def _word() -> str:
 
 
 MODELS = tuple(ARCHITECTURES)
-CUDA = Target("cuda", _build, _of, _is_here, word=_word, models=MODELS, has_batches=True, precisions=PRECISIONS)
+CUDA = Target(
+    "cuda", _build, _of, _is_here, word=_word, models=MODELS, has_batches=True, precisions=PRECISIONS, why_not=_why_not, emulated_by="cuda"
+)

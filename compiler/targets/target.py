@@ -106,6 +106,10 @@ class Built(Protocol):
 Build = Callable[[Graph, Path, Mapping[str, int], CompileOptions, Say], Built]
 
 
+def _nothing(library: Library) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Several:
     """How an artifact gets libraries for several processors: `options` takes those of a call apart, the best first, `joined` makes one of
@@ -124,7 +128,8 @@ class Target:
     have edited, and raises WrongField. `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no
     engine does all of that; `in_memory` is set where what is built can be run without an artifact, `has_batches` where it is made for some
     of them. `models` are kinds of the machine, one of which may follow the name and a colon. `precisions` are those that its kernels are
-    made for; it `writes_over` inputs where its library can do so, and `several` libraries may lie in one artifact.
+    made for; it `writes_over` inputs where its library can do so, and `several` libraries may lie in one artifact. `why_not` says of
+    what was built why this machine does not run it, if so, and the backend `emulated_by` executes that all the same.
     """
 
     name: str
@@ -139,6 +144,8 @@ class Target:
     has_batches: bool = False
     writes_over: bool = False
     several: Several | None = None
+    why_not: Callable[[Library], str] = _nothing
+    emulated_by: str = ""
 
     def each(self, options: CompileOptions) -> Sequence[CompileOptions]:
         """The options for each library, mostly one. Raises: UsageError for processors that do not exist."""

@@ -16,7 +16,7 @@ RUNTIME = "libcudart.so.13"  # what libtvm_runtime_cuda.so was linked with
 IN_PACKAGE = Path("cu13", "lib", RUNTIME)  # of nvidia-cuda-runtime, below the package nvidia
 LEAST = 13000  # the driver's word for CUDA 13.0
 DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")  # the last is Windows' own, under WSL
-ELSEWHERE = "use a machine with an NVIDIA GPU, or have one emulated with -b cuda"
+ELSEWHERE = "use a machine with an NVIDIA GPU, or have one emulated by convc run and verify, or Module.open(..., emulate=True)"
 COMPUTE_CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 

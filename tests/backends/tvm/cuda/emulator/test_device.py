@@ -17,7 +17,10 @@ from convc.backends.tvm.gpus.architectures import ARCHITECTURES
 from convc.backends.tvm.host import tvm
 from convc.backends.tvm.library.run import LoadedLibrary
 from convc.compiler.compiling.compile import compile_network
+from convc.compiler.compiling.module import Module
+from convc.compiler.files.artifact import Artifact
 from convc.ir.errors import ConvcError, UsageError
+from convc.ir.types import Array
 from convc.tests.support.apart import Apart
 from convc.tests.support.emulated import run_emulated
 from convc.tests.support.graphs import normal_inputs, typed_graph
@@ -138,10 +141,37 @@ def test_verify_runs_an_artifact_emulated_and_says_so(artifact: Path) -> None:
     done = convc("verify", artifact, "-b", "cuda", "--json")
     assert done.code == 0, done.err
     assert "cuda: no GPU is here; its kernels are executed on the CPU" in done.err
-    assert "cuda emulated: held for batches of 1, 8; those of 32, 256 are on a GPU" in done.err
+    assert (
+        "cuda emulated: held for batches of 1, 8; those of 32, 256 are on a GPU: a run of the inputs, then 3 runs of each batch; "
+        in done.err
+    )
     lines = json.loads(done.out)["results"]
     assert [line["engine"] for line in lines] == ["cuda emulated", "cuda emulated, batch of 1", "cuda emulated, batch of 8"]
     assert all(line["agrees"] for line in lines)
+
+
+def called(folder: Path) -> Array:
+    return Module.open(folder, "cuda", emulate=True)(np.float32([[1, 2, 3, 4]]))
+
+
+def test_a_program_has_an_artifact_emulated(artifact: Path, apart: Apart) -> None:
+    np.testing.assert_allclose(apart(called, artifact), np.tanh(np.float32([[1, 2, 3, 4]])), rtol=1e-5)
+    with pytest.raises(UsageError, match=r"^backend 'tvm' has no device that is emulated; leave emulate out, or open for cuda$"):
+        Module.open(artifact, "tvm", emulate=True)
+
+
+def test_nothing_of_an_artifact_runs_where_no_gpu_is(artifact: Path) -> None:
+    why = "model.so is for sm_90, and no GPU is here; convc run and verify emulate it with -b cuda"
+    assert Artifact.open(artifact).word == f"nothing of '{artifact}' runs here: {why}"
+
+
+def test_a_check_says_that_no_kernel_was_executed(tmp_path: Path) -> None:
+    said: list[str] = []
+    graph = typed_graph("graph @g(%x: f32[2]) { %y = tanh(%x) return %y }")
+    made = compile_network(graph, tmp_path / "net", "cuda", say=said.append)
+    line = "not executed: the kernels in model.so; convc verify ARTIFACT -b cuda runs them, or emulates them"
+    assert said[-1] == line
+    assert f"  {line}\n" in (made.path / "report.txt").read_text()
 
 
 def test_verify_draws_as_many_images_as_must_be_together(tmp_path: Path) -> None:
