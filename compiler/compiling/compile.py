@@ -20,6 +20,7 @@ from ...ir.printer import print_graph
 from ...ir.suggest import did_you_mean
 from ...ir.types import Array
 from ...ir.version import __version__, installed
+from ...passes.analysis.prices import Prices
 from ...passes.manager import Stage, run_passes
 from ...passes.pipelines import LEVELS
 from ..checking.batches import compare_batches
@@ -117,12 +118,13 @@ def compile_as(
     refuse_opaque(graph, options.target)
     check_numbers(graph)
     with replace_directory(path, foreign_files) as folder:
-        better, trace = _optimized(graph, options)
+        prices = target.prices(options.precision)
+        better, trace = _optimized(graph, options, prices)
         rewrites = sum(len(stage.rewrites) for stage in trace)
         say(f"optimized at -O{options.level}: {rewrites} rewrite{'' if rewrites == 1 else 's'}")
         better, trace = as_step(better, trace, options, say)
         wide, lines = better, (ALL_DIGITS,) if options.precision == "tf32" else ()
-        if narrowed := in_precision(better, options.precision, _feeds(graph, options, entering, say), TVM.prices):
+        if narrowed := in_precision(better, options.precision, _feeds(graph, options, entering, say), prices):
             better, lines, trace = narrowed.graph, narrowed.lines, [*trace, narrowed.stage]
         for line in lines:
             say(line)
@@ -203,15 +205,15 @@ def _write_network(graph: Graph, for_onnx: Graph, folder: Path, opset: int | Non
     (folder / ONNX).write_bytes(to_model(for_onnx, opset).SerializeToString())  # an artifact has one file for it
 
 
-def _optimized(graph: Graph, options: CompileOptions) -> tuple[Graph, list[Stage]]:
+def _optimized(graph: Graph, options: CompileOptions, prices: Prices) -> tuple[Graph, list[Stage]]:
     """The passes, each checked in float64 at batch 1.
 
     Raises: Mismatch naming the first pass that was rolled back, its reproducer written to the working directory.
     """
     if not options.check:
-        return optimize(graph, options.level, prices=TVM.prices)
+        return optimize(graph, options.level, prices=prices)
     pass_check = PassCheck(optimize(graph, 0)[0], seed=options.seed)
-    better, trace = run_passes(graph, LEVELS[options.level], TVM.prices, check=pass_check)
+    better, trace = run_passes(graph, LEVELS[options.level], prices, check=pass_check)
     refuse_failures(graph, trace, pass_check)
     return better, trace
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
-from ...passes.analysis.prices import Prices
+from ..targets.prices import CUDA_PRICES
 from .engine import Engine, FixedRuns, Run, StandIn, capture_by, one_by_one
-from .tvm import TVM, loaded
+from .tvm import loaded
 
 if TYPE_CHECKING:
     from ..files.artifact import Artifact
@@ -21,8 +21,6 @@ __all__ = ["CUDA_ENGINE", "least_batch"]
 DEVICE = "cuda"
 EMULATED = 2  # batches that are held where kernels are executed on the CPU, the smallest ones
 TURNS, WITH_GRAPH = 2, 3  # runs of a batch that differ: a graph is captured in the second, and in the third alone it is only replayed
-# Of an H100 in float32 without tensor cores: half of its peak, and of its bandwidth. What stock schedules fuse is what ours append.
-PRICES = Prices(macs=15e12, bytes=1.6e12, layer=4e-6, cut=1, appends=TVM.prices.appends)
 
 
 def _as_it_is() -> None:
@@ -94,7 +92,7 @@ def _engine(name: str, about: str, device: Callable[[], object], stand_in: Stand
         open=functools.partial(_open, device),
         capture=capture_by(start),
         kernels=one_by_one,
-        prices=PRICES,
+        prices=CUDA_PRICES,
         word=_word,
         takes_tensors=True,
         why_not_here=_why_not_here,

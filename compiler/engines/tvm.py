@@ -6,13 +6,12 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...backends.tvm.cpu.kernels.epilogue import STEPS
 from ...backends.tvm.host import host_processor
 from ...ir.files import scratch_folder
 from ...ir.graph import Graph
 from ...ir.types import Array
 from ...ir.version import release
-from ...passes.analysis.prices import Prices
+from ..targets.prices import CPU_PRICES
 from .engine import Engine, Kernel, KernelTime, Run, Watched, capture_by
 
 if TYPE_CHECKING:
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["TVM", "loaded", "tvm_engine"]
 
 Tiles = Mapping[str, int]  # of convolutions that Winograd's way computes, by name
-
-# From measurements of ours, on AVX-512: 1x1 and 3x3 layers reach 116 GF/s a core; values of layers lie in caches. A slice is one copy.
-# What is appended is what epilogues compute; of the rarer ones Winograd's form makes a kernel of their own, which is small beside it.
-PRICES = Prices(macs=58e9, bytes=20e9, layer=2e-6, cut=1, appends=frozenset(STEPS))
 
 
 def tvm_engine(tiles: Tiles | None = None) -> Engine:
@@ -39,7 +34,7 @@ def tvm_engine(tiles: Tiles | None = None) -> Engine:
         open=_open,
         capture=capture_by(start),
         kernels=functools.partial(_kernels, tiles),
-        prices=PRICES,
+        prices=CPU_PRICES,
         word=_word,
         start_profiled=functools.partial(_start_profiled, tiles),
         start_over=functools.partial(_start_over, tiles),

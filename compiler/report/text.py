@@ -35,8 +35,8 @@ def in_bytes(number: int) -> str:
 
 
 def stage_line(before: Graph, stage: Stage) -> str:
-    """One pass in one line: rewrites, time; what changed of multiply-adds, parameters, bytes and estimated time of one core; ops gone and
-    come.
+    """One pass in one line: rewrites, time; what changed of multiply-adds, parameters, bytes and estimated time of one core, or of the
+    machine that is named; ops gone and come.
     """
     return f"{stage.name}: {rewrites_of(stage)}, {stage.seconds * 1e3:.1f} ms{_changed(before, stage)}"
 
@@ -60,7 +60,8 @@ def _changed(before: Graph, stage: Stage) -> str:
     params = f"  params {was.params:,} -> {now.params:,}" if was.params != now.params else ""
     moved = f"  bytes {in_bytes(was.bytes_moved)} -> {in_bytes(now.bytes_moved)}" if was.bytes_moved != now.bytes_moved else ""
     before_s, after_s = duration(stage.prices.whole(before)), duration(stage.prices.whole(stage.graph))
-    seconds = f"  estimated {before_s} -> {after_s}" if before_s != after_s else ""
+    machine = f" on {stage.prices.machine}" if stage.prices.machine else ""
+    seconds = f"  estimated {before_s} -> {after_s}{machine}" if before_s != after_s else ""
     return macs + params + moved + seconds + (f"  ops: {changes}" if changes else "")
 
 

@@ -13,6 +13,7 @@ from ...ir.errors import ArtifactError, BackendMissing, UsageError
 from ...ir.graph import Graph
 from .fields import are_names, has_numbers, is_packing, is_text, refuse_wrong
 from .options import FP32, PRECISIONS, CompileOptions
+from .prices import cuda_prices
 from .target import PACKED, Held, Peak, Say, Target, packing_of
 
 if TYPE_CHECKING:
@@ -202,5 +203,15 @@ def _word() -> str:
 
 MODELS = tuple(ARCHITECTURES)
 CUDA = Target(
-    "cuda", _build, _of, _is_here, word=_word, models=MODELS, has_batches=True, precisions=PRECISIONS, why_not=_why_not, emulated_by="cuda"
+    "cuda",
+    _build,
+    _of,
+    _is_here,
+    word=_word,
+    models=MODELS,
+    has_batches=True,
+    precisions=PRECISIONS,
+    prices=cuda_prices,
+    why_not=_why_not,
+    emulated_by="cuda",
 )

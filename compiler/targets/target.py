@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...ir.errors import ArtifactError, InvalidModel
 from ...ir.graph import Graph
+from ...passes.analysis.prices import Prices
 from .options import FP32, CompileOptions
+from .prices import cpu_prices
 
 if TYPE_CHECKING:
     from ...backends.tvm.library.built import Library
@@ -128,8 +130,9 @@ class Target:
     have edited, and raises WrongField. `is_here` says whether this machine can run what is built. `word` tells `doctor` of it, where no
     engine does all of that; `in_memory` is set where what is built can be run without an artifact, `has_batches` where it is made for some
     of them. `models` are kinds of the machine, one of which may follow the name and a colon. `precisions` are those that its kernels are
-    made for; it `writes_over` inputs where its library can do so, and `several` libraries may lie in one artifact. `why_not` says of
-    what was built why this machine does not run it, if so, and the backend `emulated_by` executes that all the same.
+    made for, and `prices` those by which passes decide for it in one of them; it `writes_over` inputs where its library can do so, and
+    `several` libraries may lie in one artifact. `why_not` says of what was built why this machine does not run it, if so, and the backend
+    `emulated_by` executes that all the same.
     """
 
     name: str
@@ -143,6 +146,7 @@ class Target:
     precisions: Sequence[str] = (FP32,)
     has_batches: bool = False
     writes_over: bool = False
+    prices: Callable[[str], Prices] = cpu_prices
     several: Several | None = None
     why_not: Callable[[Library], str] = _nothing
     emulated_by: str = ""

@@ -23,12 +23,13 @@ __all__ = ["Prices", "duration"]
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What one core does. Units: `macs` multiply-adds a second, `bytes` bytes a second, `layer` seconds.
+    """What one core does, or the `machine` that is named. Units: `macs` multiply-adds a second, `bytes` bytes a second, `layer` seconds.
 
     `cut` is how often a slice of channels copies what it takes. `appends` are computed where the convolution before them stores its result;
     what they read besides, a sum its other operand, they read there. `sizes` are the numbers that stand for named sizes; others count as 1.
     `folds` where what depends on constants alone is computed once, as the network is loaded: a file need not hold it.
-    `integers`: a product between dequantize and quantize is computed in integers, from constants as they are stored.
+    `integers`: a product between dequantize and quantize is computed in integers, from constants as they are stored. `in_place` cost
+    nothing: what they read is written where it belongs.
     """
 
     macs: float
@@ -38,6 +39,8 @@ class Prices:
     appends: frozenset[OpDef[Any]]
     folds: bool = False
     integers: bool = False
+    in_place: frozenset[OpDef[Any]] = frozenset()
+    machine: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def at(self, sizes: Mapping[str, int]) -> Prices:
@@ -46,7 +49,7 @@ class Prices:
 
     def of(self, kind: OpDef[Any], op: Any, inputs: Iterable[TensorType], out: TensorType) -> float:
         """Seconds for one op on values of these types."""
-        if kind.facts.is_view:
+        if kind.facts.is_view or kind in self.in_place:
             return 0.0
         inputs, out = tuple(self._numbered(operand) for operand in inputs), self._numbered(out)
         if kind in self.appends and all(operand == out for operand in inputs):  # a broadcast is a layer

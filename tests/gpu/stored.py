@@ -13,10 +13,10 @@ import numpy as np
 from convc.compiler.checking.narrowing import loss_of
 from convc.compiler.checking.oracle import Oracle
 from convc.compiler.compiling.compile import compile_network
-from convc.compiler.engines.cuda import PRICES
 from convc.compiler.engines.optimize import optimize
 from convc.compiler.files.artifact import Artifact
 from convc.compiler.files.inputs import random_inputs
+from convc.compiler.targets.prices import cuda_prices
 from convc.ir.apart import the_batch
 from convc.ir.graph import Graph
 from convc.ir.types import Array
@@ -69,8 +69,9 @@ def cases(folder: Path) -> list[Case]:
 
 def narrowed(graph: Graph, precision: str) -> Graph:
     """The network as it is optimized for a GPU, in a precision."""
-    better, _ = optimize(graph, 2, prices=PRICES)
-    return better if precision == FP32 else run_passes(better, [PRECISIONS[precision]], PRICES)[0]
+    prices = cuda_prices(precision)
+    better, _ = optimize(graph, 2, prices=prices)
+    return better if precision == FP32 else run_passes(better, [PRECISIONS[precision]], prices)[0]
 
 
 def make(case: Case, graph: Graph, target: str) -> None:

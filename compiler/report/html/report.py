@@ -145,6 +145,7 @@ def _beside(report: Report, rows: NodeRows) -> dict[str, Any]:
         "unchecked": "" if report.checks else escaped(report.how_to_check),
         "notes": [escaped(note) for note in report.notes],
         "peaks": _peaks(_reckoned(report.trace)),
+        "machine": report.trace[-1].prices.machine if report.trace else "",
         "bounds": [(engine, {rows.name(name): worst for name, worst in of.items()}) for engine, of in report.bounds.items()],
         "frontier": None if frontier is None else {"cost": frontier.cost, "curve": frontier.curve, "marks": frontier.marks},
     }
@@ -174,9 +175,8 @@ def _reckoned(trace: Sequence[Stage]) -> Peaks | None:
     if not trace:
         return None
     prices = trace[-1].prices
-    return Peaks(
-        2 * prices.macs, prices.bytes, "what passes reckon with for one core of the engine; `convc bench --profile --html` measures them"
-    )
+    whose = prices.machine or "one core of the engine"
+    return Peaks(2 * prices.macs, prices.bytes, f"what passes reckon with for {whose}; `convc bench --profile --html` measures them")
 
 
 def _step(before: Graph, stage: Stage, was: list[int], now: list[int], rows: NodeRows, totals: Totals) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Totals:
         self._seconds: dict[Node, float] = {}
 
     def of(self, graph: Graph, prices: Prices | None) -> dict[str, int | float] | None:
-        """None of a graph without types. `estimated` are seconds of one core by these prices, as passes reckon with them."""
+        """None of a graph without types. `estimated` are seconds by these prices, as passes reckon with them."""
         if not is_typed(graph):
             return None
         cost = graph_cost(graph, self.sizes, self.costs)

@@ -123,7 +123,7 @@ function totalsTable({ was, now, before, after }) {
     ["Parameters", was.params, now.params, counted],
     ["Bytes moved", was.bytesMoved, now.bytesMoved, inBytes],
     ["Weights", was.weightBytes, now.weightBytes, inBytes],
-    now.estimated === undefined ? null : ["Estimated time", was.estimated ?? now.estimated, now.estimated, inSeconds],
+    now.estimated === undefined ? null : [report.machine ? `Estimated time on ${report.machine}` : "Estimated time", was.estimated ?? now.estimated, now.estimated, inSeconds],
   ].filter(Boolean);
   return el(
     "table",
