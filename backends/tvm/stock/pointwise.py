@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ....ir.graph import Node
-from ....ir.ops import activation_variants, elementwise, thresholds
+from ....ir.ops import activation, activation_variants, elementwise, thresholds
 from .relax_emitter import RelaxEmitter
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "gelu",
     "hard_sigmoid",
     "hard_swish",
+    "leaky_relu",
     "logical_not",
     "maximum",
     "minimum",
@@ -102,6 +103,11 @@ def softplus(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return _each(emitter, node, lambda p, c: _softplus(emitter, p, c), x)
 
 
+def leaky_relu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
+    op = activation.LEAKY_RELU.of(node)
+    return _each(emitter, node, lambda p, c: emitter.tirx.Select(p < c(0), _times(p, c, op.alpha), p), x)
+
+
 def elu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation_variants.ELU.of(node)
     return _each(emitter, node, lambda p, c: _elu(emitter, p, c, op.alpha), x)
@@ -109,12 +115,12 @@ def elu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
 
 def selu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation_variants.SELU.of(node)
-    return _each(emitter, node, lambda p, c: c(op.gamma) * _elu(emitter, p, c, op.alpha), x)
+    return _each(emitter, node, lambda p, c: _times(_elu(emitter, p, c, op.alpha), c, op.gamma), x)
 
 
 def hard_sigmoid(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     op = activation_variants.HARD_SIGMOID.of(node)
-    return _each(emitter, node, lambda p, c: _share(emitter, p * c(op.alpha) + c(op.beta), c), x)
+    return _each(emitter, node, lambda p, c: _share(emitter, _times(p, c, op.alpha) + c(op.beta), c), x)
 
 
 def hard_swish(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
@@ -201,7 +207,12 @@ def _softplus(emitter: RelaxEmitter, p: Scalar, c: Const) -> Scalar:
 
 
 def _elu(emitter: RelaxEmitter, p: Scalar, c: Const, alpha: float) -> Scalar:
-    return emitter.tirx.Select(p > c(0), p, c(alpha) * (emitter.te.exp(p) - c(1)))
+    return emitter.tirx.Select(p > c(0), p, _times(emitter.te.exp(p) - c(1), c, alpha))
+
+
+def _times(p: Scalar, c: Const, factor: float) -> Scalar:
+    """TVM takes a product with the number 0 for 0, which it is not of a NaN and of infinities."""
+    return p * c(factor) if factor else p + p * c(-1)
 
 
 def _share(emitter: RelaxEmitter, p: Scalar, c: Const) -> Scalar:

@@ -55,6 +55,7 @@ from .pointwise import (
     gelu,
     hard_sigmoid,
     hard_swish,
+    leaky_relu,
     logical_not,
     maximum,
     minimum,
@@ -97,11 +98,6 @@ def simple(name: str) -> Lowering:
 
 def itself(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
     return x
-
-
-def leaky_relu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:
-    op = activation.LEAKY_RELU.of(node)
-    return emitter.ops.nn.leakyrelu(x, op.alpha)
 
 
 def relu(emitter: RelaxEmitter, node: Node, x: Any) -> Any:

@@ -52,7 +52,7 @@ def _sigmoid(tirx: Any, v: Scalar) -> Scalar:
 
 
 def _hard_sigmoid(tirx: Any, v: Scalar, alpha: float, beta: float) -> Scalar:
-    return _clip(tirx, v * tirx.const(alpha, "float32") + tirx.const(beta, "float32"), 0.0, 1.0)
+    return _clip(tirx, formulas.times(tirx, v, alpha) + tirx.const(beta, "float32"), 0.0, 1.0)
 
 
 # (tirx, op, value, other value or None) -> value. All are finite where their operands are, so that lanes of padding stay harmless.
@@ -60,7 +60,7 @@ Formula = Callable[[Any, Any, Scalar, Scalar], Scalar]
 SIMPLE: dict[OpDef[Any], Formula] = {  # of one element as of a vector
     RELU: lambda tirx, op, v, other: _clip(tirx, v, 0.0, math.inf),
     CLIP: lambda tirx, op, v, other: _clip(tirx, v, op.min, op.max),
-    LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, "float32"), v * tirx.const(op.alpha, "float32"), v),
+    LEAKY_RELU: lambda tirx, op, v, other: tirx.Select(v < tirx.const(0.0, "float32"), formulas.times(tirx, v, op.alpha), v),
     SIGMOID: lambda tirx, op, v, other: _sigmoid(tirx, v),
     HARD_SIGMOID: lambda tirx, op, v, other: _hard_sigmoid(tirx, v, op.alpha, op.beta),
     HARD_SWISH: lambda tirx, op, v, other: v * _hard_sigmoid(tirx, v, 1 / 6, 0.5),

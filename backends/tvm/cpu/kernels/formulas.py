@@ -15,7 +15,7 @@ from typing import Any
 from .....ir.ops.activation_variants import TANH_GELU
 from .writer import Vectors
 
-__all__ = ["elu", "erf", "gelu", "has_roots", "mish", "power", "softplus", "tanh"]
+__all__ = ["elu", "erf", "gelu", "has_roots", "mish", "power", "softplus", "tanh", "times"]
 
 Vector = Any  # of LANES floats
 
@@ -28,6 +28,11 @@ ERF_ABOVE = (1.12837923, 0.192878842, 0.055749584, 0.00422649691, 0.000411279238
 ERF_BELOW = (1.0, 0.504267871, 0.117495418, 0.0162951592, 0.00142121012, 7.2564224e-05, 2.60488008e-07)
 STEEPEST = 3.0  # power that roots make: what they overflow at on the way is far enough from what the result would be
 LOG_TERMS = 8  # of the series of log((1 + s) / (1 - s)), where s is at most 1/3: the next one is below 1e-9 of the sum
+
+
+def times(vectors: Any, v: Vector, factor: float) -> Vector:
+    """Of one element TVM takes a product with the number 0 for 0, which it is not of a NaN and of infinities."""
+    return v * vectors.const(factor, "float32") if factor else v + v * vectors.const(-1.0, "float32")
 
 
 def tanh(vectors: Vectors, v: Vector) -> Vector:
@@ -62,7 +67,7 @@ def elu(vectors: Vectors, v: Vector, alpha: float, gamma: float = 1.0) -> Vector
     const = vectors.const
     v = vectors.settle(v)
     t = tanh(vectors, v * const(0.5))
-    return vectors.Select(v > const(0.0), v * const(gamma), const(2 * alpha * gamma) * t / (const(1.0) - t))
+    return vectors.Select(v > const(0.0), times(vectors, v, gamma), times(vectors, t, 2 * alpha * gamma) / (const(1.0) - t))
 
 
 def softplus(vectors: Vectors, v: Vector) -> Vector:

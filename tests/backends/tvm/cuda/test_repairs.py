@@ -7,12 +7,14 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from convc.backends.tvm.cuda.build import build_cuda
+from convc.backends.tvm.cuda.kernels.epilogue import GPU_STEPS
 from convc.backends.tvm.cuda.repairs import exact_constants
 from convc.backends.tvm.cuda.scheduling import GpuKernels
 from convc.backends.tvm.cuda.target import cuda_target
@@ -20,6 +22,9 @@ from convc.backends.tvm.host import tvm, tvm_ffi
 from convc.backends.tvm.library.pipeline import fused_where_possible
 from convc.backends.tvm.stock.lower import lower
 from convc.ir.graph import Graph
+from convc.ir.op import OpDef
+from convc.ir.ops.activation import LEAKY_RELU, LeakyRelu
+from convc.ir.ops.activation_variants import ELU, HARD_SIGMOID, SELU, Elu, HardSigmoid, Selu
 from convc.ir.types import Array
 from convc.tests.support.graphs import hold_to_reference, normal_inputs, typed_graph
 
@@ -59,6 +64,22 @@ IN_ONE_KERNEL = {  # and TVM would take them for never, and for x
 def test_what_holds_of_numbers_alone_is_not_simplified(lines: str, wanted: list[float]) -> None:
     run = _threads_in_turn(typed_graph(f"graph @g(%x: f32[6]) {{ {lines} return %y }}"))
     assert np.array_equal(run(np.array([np.nan, np.inf, -np.inf, 0.5, 1.5, -3.7], np.float32)), wanted, equal_nan=True)
+
+
+NO_SLOPE = {LEAKY_RELU: LeakyRelu(alpha=0.0), HARD_SIGMOID: HardSigmoid(alpha=0.0), ELU: Elu(alpha=0.0), SELU: Selu(gamma=0.0)}
+
+
+@pytest.mark.parametrize("kind", NO_SLOPE, ids=lambda kind: kind.name)
+def test_products_with_the_number_0_stay_in_kernels_of_ours(kind: OpDef[Any]) -> None:
+    """TVM would have folded them as they were made: what is left names the value, which may be none or infinite."""
+    tirx = tvm().tirx
+    value = tirx.Var("value", "float32")
+    scalars = SimpleNamespace(
+        tirx=tirx, settle=lambda each: each, Select=tirx.Select, const=lambda x, dtype="float32": tirx.const(x, dtype)
+    )
+    left: Any = GPU_STEPS[kind](scalars, NO_SLOPE[kind], value, None)
+    choices = (left.true_value, left.false_value) if kind is not HARD_SIGMOID else (left.condition,)
+    assert all("value" in str(choice) for choice in choices)
 
 
 MASKS = {

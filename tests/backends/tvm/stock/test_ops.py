@@ -152,6 +152,14 @@ def test_a_nan_is_not_equal_to_itself_where_others_read_that() -> None:
     assert module.run({"x": np.array([2.0, np.nan, -np.inf])})["y"].tolist() == [0, 1, 0]
 
 
+def test_slopes_of_0_keep_what_is_no_number() -> None:
+    """TVM takes a product with the number 0 for 0."""
+    lines = "%a = leaky_relu(%x) {alpha=0.0} %b = hard_sigmoid(%x) {alpha=0.0} %c = elu(%x) {alpha=0.0} %d = selu(%x) {gamma=0.0}"
+    text = f"graph @g(%x: f64[4]) {{ {lines} return %a, %b, %c, %d }}"
+    module = build_and_hold(typed_graph(text), inputs={"x": np.array([np.nan, -np.inf, np.inf, -1.5])})
+    assert np.isnan(module.run({"x": np.full(4, np.nan)})["a"]).all()
+
+
 def test_integer_division_never_traps() -> None:
     """By 0 it has no meaning, but the process lives; the least number over -1 wraps, as NumPy's does."""
     graph = typed_graph("graph @g(%a: i32[3], %b: i32[3], %c: u8[3], %d: u8[3]) { %q = div(%a, %b) %u = div(%c, %d) return %q, %u }")
