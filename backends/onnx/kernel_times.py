@@ -25,13 +25,14 @@ MOVED = ("activation_size", "parameter_size", "output_size")  # bytes, of operan
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
-    """One operator as onnxruntime ran it. Units: median `microseconds` a run; `macs` of what it computes, as a direct convolution has
-    them, told once where several operators are one node, and `products` of float32 that take as long as what it does of these; `bytes` of
-    operands, weights and results.
+    """One operator as onnxruntime ran it. Units: median `microseconds` a run, `least` those of the fastest one; `macs` of what it computes,
+    as a direct convolution has them, told once where several operators are one node, and `products` of float32 that take as long as what
+    it does of these; `bytes` of operands, weights and results.
     """
 
     part: FusedOperator
     microseconds: float
+    least: float
     macs: int
     products: int
     bytes: int
@@ -76,7 +77,7 @@ def _told(parts: Sequence[FusedOperator], events: Sequence[Mapping[str, Any]]) -
         nodes = [node for node in parts[place].nodes if worker.get(node) == place]
         at_once = IN_A_REGISTER if parts[place].op.startswith(OF_8_BITS) else 1
         products = sum(map(direct_products, nodes)) // at_once
-        told.append(OperatorTime(parts[place], microseconds, sum(map(_macs, nodes)), products, moved[place]))
+        told.append(OperatorTime(parts[place], microseconds, min(taken[place][1:]), sum(map(_macs, nodes)), products, moved[place]))
     return told
 
 

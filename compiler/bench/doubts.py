@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from ...ir.limits import CLOCKS, MOST_SAVED, MachineLimits
-from .layer_times import UNSTEADY, LayerTime
+from .layer_times import UNSTEADY, LayerTime, faster_than_memory
 from .measure import Measured
 
-__all__ = ["doubts_of", "is_in_doubt"]
+__all__ = ["MUCH", "doubts_of", "is_in_doubt", "memory_notes"]
 
 SLOWED = 1.3  # times the best turn: on a quiet machine the middle one is within 1.05
 GOT = 0.8  # of the processors that multiply-adds asked for: threads wake and end
@@ -61,9 +62,22 @@ def _of_kernels(measured: Measured) -> Iterator[str]:
     if unsteady := [layer for layer in layers if layer.is_unsteady and layer.share > MUCH]:
         most = max(unsteady, key=lambda layer: layer.share)
         yield (
-            f"{len(unsteady)} kernel{'' if len(unsteady) == 1 else 's'} took more than {UNSTEADY} times as long in one round as in "
-            f"another, such as {most.kernel} of {', '.join(most.nodes)}, {most.spread:.1f} times"
+            f"{len(unsteady)} kernel{'' if len(unsteady) == 1 else 's'} took more than {UNSTEADY} times as long in a round's middle run "
+            f"as in the fastest of all, such as {most.kernel} of {', '.join(most.nodes)}, {most.spread:.1f} times"
         )
+
+
+def memory_notes(measured: Measured) -> list[str]:
+    """Why no kernel is held to the peak of memory, where it is not. No doubt of any time: caches are there to be faster."""
+    if measured.limits is None or measured.peak_gbytes is None:
+        return []
+    most = faster_than_memory(chain(*measured.profiles.values()), measured.limits)
+    if most is None:
+        return []
+    return [
+        f"{most.kernel} of {', '.join(most.nodes)} had {most.gbytes:.1f} GB/s, more than reads of memory ({measured.peak_gbytes:.1f}): "
+        "from caches, or others had the memory when that was measured; so how near kernels are to memory is not said"
+    ]
 
 
 def _beyond(layers: Sequence[LayerTime], limits: MachineLimits) -> list[LayerTime]:

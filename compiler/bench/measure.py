@@ -11,7 +11,8 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from ...ir.binding import batch_names, need_elements
@@ -29,7 +30,7 @@ from ..engines.optimize import optimize
 from ..engines.table import measurable
 from ..files.artifact import CIR, WEIGHTS
 from ..files.weights import weights_bytes
-from .layer_times import LayerTime, steadiest
+from .layer_times import LayerTime, faster_than_memory, steadiest
 from .process import Worker
 from .roofs import TURNS, Roofs
 from .worker import Assignment, Turn
@@ -113,6 +114,11 @@ class Measured:
     def peak(self) -> float | None:
         """In GFLOP/s."""
         return self.limits.flops / 1e9 if self.limits is not None else None
+
+    @property
+    def peak_gbytes(self) -> float | None:
+        """Of reads of memory, 10^9 bytes a second."""
+        return self.limits.bandwidth / 1e9 if self.limits is not None and self.limits.bandwidth else None
 
 
 def measure(
@@ -268,7 +274,10 @@ def profiles_of(workers: Mapping[str, Worker], roofs: Roofs) -> dict[str, list[L
     profiles = {name: steadiest(found) for name, found in rounds.items()}
     if roofs.limits is None or any(_cannot_be(layers, roofs.limits) for layers in profiles.values()):
         return profiles
-    return {name: [layer.held_to(roofs.limits) for layer in layers] for name, layers in profiles.items()}
+    limits = roofs.limits
+    if faster_than_memory(chain(*profiles.values()), limits) is not None:
+        limits = replace(limits, bandwidth=None)
+    return {name: [layer.held_to(limits) for layer in layers] for name, layers in profiles.items()}
 
 
 def _cannot_be(layers: Sequence[LayerTime], limits: MachineLimits | None) -> bool:

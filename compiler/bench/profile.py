@@ -15,7 +15,7 @@ from ...ir.plot import AFTER, BEFORE, Plot, named_places, panels
 from ...ir.shown import html_lines, html_table, text_table
 from ...ir.usual_sizes import usual_sizes
 from ..engines.table import engine_named, measurable
-from .doubts import doubts_of
+from .doubts import doubts_of, memory_notes
 from .layer_times import ROUGH_MEANS, LayerTime
 from .measure import Measured, batch_of, profiles_of, write_network
 from .process import Worker
@@ -60,11 +60,11 @@ class NetworkProfile:
 
     @property
     def lines(self) -> list[str]:
-        """What is said below the table."""
-        return [*([ROUGH_MEANS] if any(layer.is_unsteady for layer in self.layers) else []), *self.doubts]
+        """What is said of its digits: why they are in doubt first."""
+        return [*self.doubts, *([ROUGH_MEANS] if any(layer.is_unsteady for layer in self.layers) else [])]
 
     def __repr__(self) -> str:
-        return "\n".join([self.headline, text_table(self.rows(), HEADINGS), *self.lines])
+        return "\n".join([self.headline, *self.lines, text_table(self.rows(), HEADINGS)])
 
     def _repr_html_(self) -> str:
         return html_table(self.rows(), HEADINGS, self.headline) + html_lines(self.lines)
@@ -121,5 +121,5 @@ def profile(graph: Graph, engine: str = "tvm", batch: int | None = None, threads
         for _ in range(TURNS):
             roofs.turn()
         found = profiles_of({engine: worker}, roofs)
-        doubts = doubts_of(Measured([], roofs.limits, found, watch.load(), roofs.slowed, roofs.got))
-        return NetworkProfile(graph.name, engine, found[engine], doubts)
+        measured = Measured([], roofs.limits, found, watch.load(), roofs.slowed, roofs.got)
+        return NetworkProfile(graph.name, engine, found[engine], [*doubts_of(measured), *memory_notes(measured)])

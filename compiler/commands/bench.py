@@ -19,8 +19,8 @@ from ...ir.graph import Graph
 from ...ir.usual_sizes import usual_sizes
 from ...ir.version import installed
 from ...passes.pipelines import LEVELS
-from ..bench.doubts import doubts_of, is_in_doubt
-from ..bench.layer_times import ROUGH, ROUGH_MEANS, LayerTime
+from ..bench.doubts import MUCH, doubts_of, is_in_doubt, memory_notes
+from ..bench.layer_times import ROUGH, ROUGH_MEANS, LayerTime, slowest
 from ..bench.measure import Contender, Measured, Measuring, batch_of, measure
 from ..bench.side_by_side import same_nodes
 from ..bench.written import bench_csv, chrome_trace
@@ -104,13 +104,15 @@ def command(console: Console, request: Request, given: BenchOptions) -> None:
         emit_json({**settings, "turns": measured.turns, "versions": installed(PACKAGES), **_record(measured)})
         return
     peak = f"; peak {measured.peak:.0f} GF/s" if measured.peak else ""
+    peak += f", {measured.peak_gbytes:.1f} GB/s of memory" if measured.peak_gbytes else ""
     at_once = f"{how.streams} streams of {how.threads} threads" if how.streams > 1 else f"{how.threads} threads"
     turns = f"{measured.turns} turn{'' if measured.turns == 1 else 's'}"
     console.say(f"{request.model}, batch {how.batch}, {at_once} of {settings['processor']}, {turns}{peak}")
     console.say(", ".join(map(" ".join, installed(PACKAGES).items())))
-    _print(measured, everything=console.verbosity > 0)
+    _print_engines(measured)
     for doubt in doubts_of(measured):
         console.say(f"warning: {doubt}; measure again when nothing else runs")
+    _print_kernels(measured, everything=console.verbosity > 0)
     if busy := [timing.engine for timing in measured.timings if not timing.quiet]:
         console.say(f"threads of {', '.join(busy)} still spun when the next turn came: the times of the others may be too long")
 
@@ -191,7 +193,7 @@ def _seen(graph: Graph, measured: Measured, contenders: Sequence[Contender], how
         measured_on = f"measured here on {how.threads} thread{'' if how.threads == 1 else 's'}"
         peaks = Peaks(measured.peak * 1e9, measured.limits.bandwidth, measured_on)
     notes = [f"{t.engine}: {t.p50_ms:.2f} ms a run, from {t.p10_ms:.2f} to {t.p90_ms:.2f}, {t.gflops:.0f} GF/s" for t in measured.timings]
-    notes += doubts_of(measured)
+    notes += [*doubts_of(measured), *memory_notes(measured)]
     return Report(
         sized, trace, f"bench --profile, batch {how.batch}", measured=notes, times=times, peaks=peaks, how_to_check="convc verify"
     )
@@ -209,6 +211,7 @@ def _contender(text: str, level: int) -> Contender:
 def _record(measured: Measured) -> dict[str, object]:
     record: dict[str, object] = {
         "peak_gflops": measured.peak,
+        "peak_gbytes": measured.peak_gbytes,
         "slowed": measured.slowed,
         "got": measured.got,
         "load": measured.load.as_json(),
@@ -224,7 +227,7 @@ def _record(measured: Measured) -> dict[str, object]:
     return record | {"profiles": profiles, "same_nodes": [asdict(row) for row in same_nodes(measured.profiles)]}
 
 
-def _print(measured: Measured, everything: bool) -> None:
+def _print_engines(measured: Measured) -> None:
     if measured.timings:
         first = measured.timings[0]
         rows = [
@@ -243,6 +246,9 @@ def _print(measured: Measured, everything: bool) -> None:
             for t in measured.timings
         ]
         print_table(rows, (*HEADINGS[:8], f"over {first.engine}", *HEADINGS[8:]))
+
+
+def _print_kernels(measured: Measured, everything: bool) -> None:
     if measured.profiles:
         tell("\n" + "\n".join(_slowest(engine, layers) for engine, layers in measured.profiles.items()))
     if len(measured.profiles) > 1:
@@ -258,6 +264,8 @@ def _print(measured: Measured, everything: bool) -> None:
         tell(f"{engine}: {total:.0f} us in {len(layers)} kernels, {longest:.0f} us of them on the longest path")
     if any(layer.is_unsteady for layers in measured.profiles.values() for layer in layers):
         tell(ROUGH_MEANS)
+    for note in memory_notes(measured):
+        tell(note)
 
 
 def _print_side_by_side(profiles: Mapping[str, Sequence[LayerTime]]) -> None:
@@ -290,13 +298,15 @@ def _several(kernels: Sequence[str]) -> str:
 
 def _slowest(engine: str, layers: Sequence[LayerTime]) -> str:
     """Where to look first."""
-    most = max(layers, key=lambda layer: layer.microseconds, default=None)
-    if most is None:
+    found = slowest(layers)
+    if found is None:
         return f"{engine} has no kernels"
+    most, share = found
     near = "" if most.of_limit is None else f", at {most.of_limit:.0%} of the limit of {most.limit}"
-    return (
-        f"the slowest of {engine}: {' '.join([most.kernel, *(['of'] if most.nodes else []), *most.nodes])}, {most.share:.1%} of all{near}"
-    )
+    what = f"the slowest of {engine}: {' '.join([most.kernel, *(['of'] if most.nodes else []), *most.nodes])}"
+    if any(layer.is_unsteady and layer.share > MUCH for layer in layers):
+        return f"{what}, {share:.1%} of all by the fastest run of each ({ROUGH}{most.share:.1%} by the middle one)"
+    return f"{what}, {most.share:.1%} of all{near}"
 
 
 def _row(layer: LayerTime) -> tuple[str, ...]:

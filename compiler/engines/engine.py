@@ -70,9 +70,10 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class KernelTime:
-    """A kernel timed, by the names of what it computes. Units: median `microseconds` a run; `macs` multiply-adds, as a direct convolution
-    has them; `products` those of float32 that it does itself, or that registers take as long for; `bytes` of operands, weights and result.
-    One that `moves` computes nothing: it brings the named value, if that is known, into another layout.
+    """A kernel timed, by the names of what it computes. Units: median `microseconds` a run, `least` those of the fastest one; `macs`
+    multiply-adds, as a direct convolution has them; `products` those of float32 that it does itself, or that registers take as long for;
+    `bytes` of operands, weights and result. One that `moves` computes nothing: it brings the named value, if that is known, into another
+    layout.
     """
 
     kernel: str
@@ -82,6 +83,7 @@ class KernelTime:
     products: int
     bytes: int
     moves: bool = False
+    least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

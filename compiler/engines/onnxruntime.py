@@ -63,9 +63,10 @@ def _kernel_times(graph: Graph, threads: int | None, inputs: Mapping[str, Array]
 
     times = operator_times(graph, to_model(graph), threads, inputs, runs)
     return [
-        KernelTime(part.op, tuple(node.name for node in part.nodes), each.microseconds, each.macs, each.products, each.bytes, part.moves)
+        KernelTime(part.op, names, each.microseconds, each.macs, each.products, each.bytes, part.moves, each.least)
         for each in times
         for part in (each.part,)
+        for names in (tuple(node.name for node in part.nodes),)
     ]
 
 

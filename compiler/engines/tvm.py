@@ -68,7 +68,7 @@ def _kernel_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int)
     from ...backends.tvm.library.profile import call_times
 
     return [
-        KernelTime(of.kernel, tuple(node.name for node in of.nodes), of.microseconds, of.macs, of.products, of.bytes, of.moves)
+        KernelTime(of.kernel, tuple(node.name for node in of.nodes), of.microseconds, of.macs, of.products, of.bytes, of.moves, of.least)
         for of in call_times(loaded, inputs, runs)
     ]
 

@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ....ir.errors import InvalidModel
@@ -29,10 +29,13 @@ WORDS = ((0.02, 50.0), (0.1, 10.0))
 
 @dataclass(frozen=True, slots=True)
 class CallTime:
-    """One call, or several neighbours that stock rows make and that cannot be told apart. Units: median `microseconds` a run."""
+    """One call, or several neighbours that stock rows make and that cannot be told apart. Units: median `microseconds` a run, `least`
+    those of the fastest one.
+    """
 
     calls: tuple[KernelCall, ...]
     microseconds: float
+    least: float = 0.0
 
     @property
     def kernel(self) -> str:
@@ -90,8 +93,9 @@ def call_times(loaded: LoadedLibrary, inputs: Mapping[str, Array], runs: int) ->
         run(inputs)
         taken.append([entry for entry in log if not entry[0].startswith(ITSELF)])
     names = [name for name, _ in taken[0]]
-    medians = [statistics.median(entry[1] for entry in entries) for entries in zip(*taken, strict=True)]
-    return _matched(loaded.calls, list(zip(names, medians, strict=True)))
+    times = [[entry[1] for entry in entries] for entries in zip(*taken, strict=True)]
+    middle, least = (_matched(loaded.calls, list(zip(names, map(of, times), strict=True))) for of in (statistics.median, min))
+    return [replace(time, least=fastest.microseconds) for time, fastest in zip(middle, least, strict=True)]
 
 
 def slow_rows(times: Sequence[CallTime]) -> list[tuple[CallTime, float]]:

@@ -40,7 +40,7 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class KernelRun:
     """A kernel that an engine ran for some nodes, by name. Units: `microseconds` a run; `share` of all time; `products` multiply-adds that
-    it does itself; `bytes` each moved once. `spread` is the slower of its rounds over the faster, `limit` how near it is to what the
+    it does itself; `bytes` each moved once. `spread` is the slower of its rounds over its fastest run, `limit` how near it is to what the
     machine does at most, "-" where nobody knows.
     """
 

@@ -96,9 +96,9 @@ def test_a_profile_has_a_bar_for_each_kernel_those_apart_that_hold_nobody_up():
 
 def test_a_profile_marks_the_times_that_its_two_rounds_disagree_on():
     layers = [LayerTime(f"k{spread}", ["n"], 0.1, 0.5, 0, 0, 0.0, 8, 1.0, True, spread=spread) for spread in (1.5, 1.6)]
-    _, _, steady, rough, legend, doubt = repr(NetworkProfile("net", "tvm", layers, ["busy"])).splitlines()
+    _, doubt, legend, _, steady, rough = repr(NetworkProfile("net", "tvm", layers, ["busy"])).splitlines()
     assert (steady.split()[0], rough.split()[0], doubt) == ("0.1", "~0.1", "busy")
-    assert legend == "~: in the slower of its two rounds it took more than 1.5 times as long"
+    assert legend == "~: in the slower of its two rounds it took more than 1.5 times as long as in its fastest run"
     assert legend in NetworkProfile("net", "tvm", layers)._repr_html_()
     assert "~" not in repr(NetworkProfile("net", "tvm", layers[:1]))
 
