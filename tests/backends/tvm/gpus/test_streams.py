@@ -1,0 +1,44 @@
+"""What is made of CUDA's runtime is given back to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from convc.backends.tvm.gpus import streams
+from convc.backends.tvm.gpus.streams import Stream
+
+
+class Runtime:
+    """One of which every call succeeds, and is counted."""
+
+    def __init__(self) -> None:
+        self.calls = Counter[str]()
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        def call(*_: Any) -> int:
+            self.calls[name] += 1
+            return 0
+
+        return call
+
+
+def test_nothing_that_is_made_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of streams that are waited for, with each run one; graphs, and what is made of them; also of a capture that fails."""
+    runtime = Runtime()
+    monkeypatch.setattr(streams, "library", lambda: runtime)
+    stream = Stream()
+    stream.follow(0)
+    with stream.recorded() as recording:
+        stream.copy(1, 2, 4)
+    with pytest.raises(ZeroDivisionError), stream.recorded():
+        raise ZeroDivisionError
+    del recording, stream
+    calls = runtime.calls
+    assert calls["cudaEventCreateWithFlags"] == calls["cudaEventDestroy"] == 1
+    assert calls["cudaStreamBeginCapture"] == calls["cudaStreamEndCapture"] == 2
+    assert calls["cudaGraphInstantiate"] == calls["cudaGraphDestroy"] == 1
+    assert calls["cudaGraphExecDestroy"] == calls["cudaStreamCreateWithFlags"] == calls["cudaStreamDestroy"] == 1
