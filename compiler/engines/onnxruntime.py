@@ -38,6 +38,9 @@ PRICES = Prices(macs=58e9, bytes=20e9, layer=4e-6, cut=3, appends=APPENDS[CONV2D
 CUDA_PRICES = replace(PRICES, macs=15e12, bytes=1.6e12)  # of an H100 in float32, as those of the engine cuda
 
 
+CUDA, ON_GPU = "cuda", "onnx-cuda"  # the device, and the engine on it
+
+
 @dataclass(frozen=True, slots=True)
 class _How:
     """On which device onnxruntime computes, and whether with rewrites of its own."""
@@ -50,6 +53,7 @@ def _start(how: _How, graph: Graph, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
     from ...backends.onnx.write.export import to_model
 
+    _need_device(how)
     return Session(graph, to_model(graph).SerializeToString(), threads, device=how.device, rewrites=how.rewrites).run
 
 
@@ -73,6 +77,7 @@ def _kernel_times(graph: Graph, threads: int | None, inputs: Mapping[str, Array]
 def _open(how: _How, artifact: Artifact, threads: int | None) -> Run:
     from ...backends.onnx.session import Session
 
+    _need_device(how)
     return Session(artifact.graph(), artifact.onnx, threads, device=how.device, rewrites=how.rewrites).run
 
 
@@ -136,6 +141,12 @@ def _why_not_on_gpu() -> str:
         return str(error)
 
 
+def _need_device(how: _How) -> None:
+    """Raises: BackendMissing with the reason that those are told for whom another engine stands in."""
+    if how.device == CUDA and (why := _why_not_on_gpu()):
+        raise BackendMissing(f"{ON_GPU}: {why}")
+
+
 def _cuda_word() -> str:
     return _why_not_on_gpu() or _word()
 
@@ -160,7 +171,7 @@ def _engine(name: str, about: str, how: _How, plain: Engine | None) -> Engine:
 NAME, ABOUT = "onnx", "onnxruntime on the exported ONNX model"
 ONNXRUNTIME = replace(_engine(NAME, ABOUT, _How(), _engine(NAME, ABOUT, _How(rewrites=False), None)), start_profiled=_start_profiled)
 ONNXRUNTIME_CUDA = replace(
-    _engine("onnx-cuda", "onnxruntime's CUDA provider on the exported ONNX model", _How("cuda"), None),
+    _engine(ON_GPU, "onnxruntime's CUDA provider on the exported ONNX model", _How(CUDA), None),
     prices=CUDA_PRICES,
     word=_cuda_word,
     why_not_here=_why_not_on_gpu,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -49,7 +50,13 @@ def test_verify_falls_back_and_says_why(net: Path) -> None:
 def test_bench_does_not_time_another_device(net: Path) -> None:
     done = convc("bench", net, "-b", "onnx-cuda", "--runs", "1")
     assert done.code == 5
-    assert "onnxruntime cannot use CUDA here: its provider does not load" in done.err
+    assert NO_GPU in done.err
+
+
+def test_python_gets_no_other_device(net: Path) -> None:
+    graph = typed_graph(NET)
+    with pytest.raises(BackendMissing, match=f"^{re.escape(NO_GPU)}"):
+        engine_named("onnx-cuda").start(graph, 1)
 
 
 def test_it_is_not_emulated() -> None:
