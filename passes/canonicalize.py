@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +11,17 @@ import numpy as np
 
 from ..ir.graph import Graph, Node
 from ..ir.op import OpDef
-from ..ir.ops.activation import CLIP, LOG_SOFTMAX, RELU, SOFTMAX, Clip, LogSoftmax, Relu, Softmax
+from ..ir.ops.activation import CLIP, LOG_SOFTMAX, RELU, SOFTMAX, TANH, Clip, LogSoftmax, Relu, Softmax
+from ..ir.ops.activation_variants import MISH, Mish
 from ..ir.ops.check import broadcast
 from ..ir.ops.elementwise import ADD, DIV, MUL, SUB, Add, Mul
+from ..ir.ops.group import GROUP_NORM, INSTANCE_NORM, GroupNorm
 from ..ir.ops.leaf import PARAM
 from ..ir.ops.linear import DENSE, MATMUL, Dense
 from ..ir.ops.pool import AVG_POOL, GLOBAL_AVG_POOL, GLOBAL_MAX_POOL, MAX_POOL, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from ..ir.ops.reduce import REDUCE_MEAN
 from ..ir.ops.shape import CONCAT, FLATTEN, RESHAPE, RESHAPES, Concat, Flatten, Reshape, infer_flatten
+from ..ir.ops.unary import SOFTPLUS
 from ..ir.types import Array, TensorType
 from .rewriting.ledger import Ledger
 from .rewriting.products import DEEPEST, fits, is_known, rounding_to_whole, wide
@@ -152,8 +156,57 @@ def clip_to_relu(m: Match) -> Node | None:
     return m.root.like(kind=RELU, op=Relu()) if CLIP.of(m.root) == Clip(0.0) else None
 
 
+# --- norms and activations that a file has in pieces -----------------------------------------------------------------
+
+
+def group_norm(m: Match) -> Node | None:
+    """Before opset 21 PyTorch writes each group as a channel: a reshape, an instance norm, and the way back."""
+    norm, grouped, x = m["norm"], m["grouped"], m["x"].typed
+    channels, groups = (x.shape[1], grouped.typed.shape[1]) if x.rank > 2 and grouped.typed.rank > 2 else (None, None)
+    if not isinstance(channels, int) or not isinstance(groups, int) or channels % groups:
+        return None
+    if m.root.typed != x or grouped.typed.shape[0] != x.shape[0]:
+        return None
+    type_ = TensorType(x.dtype, (channels,))
+
+    def spread(which: str) -> Callable[[], Array]:
+        return lambda: np.repeat(wide(m[which]), channels // groups)
+
+    numbers = (m.param("scale", type_, spread("scale")), m.param("bias", type_, spread("bias")))
+    return m.root.like(kind=GROUP_NORM, op=GroupNorm(groups, INSTANCE_NORM.of(norm).epsilon), inputs=(m["x"], *numbers))
+
+
+def into_group_norm(m: Match) -> Node | None:
+    """A factor, or a summand, for each channel: the norm has both."""
+    norm, c, scale, bias = m["norm"], m["c"], m["scale"], m["bias"]
+    column = (norm.typed.shape[1], *(1,) * (norm.typed.rank - 2))
+    if m.root.typed != norm.typed or c.typed.shape not in (column, (1, *column)):
+        return None
+    if why := rounding_to_whole(m.root.kind, c, bias):
+        return m.decline(why)
+
+    def changed(of: Node) -> Array:
+        return (np.multiply if m.root.kind is MUL else np.add)(wide(of), wide(c).reshape(-1))
+
+    taken = (scale, bias) if m.root.kind is MUL else (bias,)
+    with np.errstate(all="ignore"):
+        if any(is_known(c) and is_known(of) and not fits(changed(of), of.typed.dtype) for of in taken):
+            return m.decline(f"%{c.name} makes numbers of %{norm.name} that are beyond the range of {c.typed.dtype}")
+    shift = m.param("bias", bias.typed, lambda: changed(bias))
+    gain = m.param("scale", scale.typed, lambda: changed(scale)) if m.root.kind is MUL else scale
+    return norm.like(name=m.root.name, inputs=(norm.inputs[0], gain, shift))
+
+
+def mish_of_pieces(m: Match) -> Node | None:
+    """x * tanh(softplus(x))."""
+    return m.root.like(kind=MISH, op=Mish(), inputs=(m["x"],)) if m["inner"] is m["x"] else None
+
+
 SUMS, FACTORS = (ADD, SUB), (MUL, DIV)  # the two algebras that `one_constant` knows
 ROWS = Pat((MATMUL,), (Pat(RESHAPES, (ANY(),), bind="shaped", uses=1), Pat((PARAM,), bind="w", uses=1)), bind="product", uses=1)
+BY_GROUP = Pat((INSTANCE_NORM,), (Pat(RESHAPES, (ANY("x"),), bind="grouped"), CONST("scale"), CONST("bias")), bind="norm", uses=1)
+NORM = Pat((GROUP_NORM,), (ANY(), CONST("scale"), CONST("bias")), bind="norm", uses=1)
+SOFT_STEP = Pat((TANH,), (Pat((SOFTPLUS,), (ANY("inner"),), uses=1),), uses=1)
 RULES = (
     Rule("global-pool", Pat((AVG_POOL, MAX_POOL)), whole_image),
     Rule("mean-to-global-pool", Pat((REDUCE_MEAN,)), mean_of_image),
@@ -166,6 +219,10 @@ RULES = (
     Rule("constant-right", Pat((ADD, MUL), (CONST("c"), ANY("x"))), constant_right),
     Rule("one-constant", Pat(SUMS, (Pat(SUMS, (ANY("x"), CONST("c")), bind="inner", uses=1), CONST("d"))), one_constant),
     Rule("one-constant", Pat(FACTORS, (Pat(FACTORS, (ANY("x"), CONST("c")), bind="inner", uses=1), CONST("d"))), one_constant),
+    Rule("group-norm", Pat(RESHAPES, (BY_GROUP,)), group_norm),
+    Rule("into-group-norm", Pat((MUL, ADD), (NORM, CONST("c"))), into_group_norm),
+    Rule("mish", Pat((MUL,), (ANY("x"), SOFT_STEP)), mish_of_pieces),
+    Rule("mish", Pat((MUL,), (SOFT_STEP, ANY("x"))), mish_of_pieces),
     Rule("clip-to-relu", Pat((CLIP,)), clip_to_relu),
 )
 

@@ -63,7 +63,7 @@ PASSES = {
         Pass("fold-constants", fold_constants, "op(params) -> param, under a size budget"),
         Pass("constant-places", constant_places, "gather and scatter at known places -> slices, gathers of one axis, concats"),
         Pass("fold-shapes", fold_shapes, "transposes and reshapes, axes of one element among them, that come to fewer"),
-        Pass("canonicalize", canonicalize, "one form of global pools, flattens, dense layers and constant arithmetic"),
+        Pass("canonicalize", canonicalize, "one form of global pools, flattens, dense layers, group norms, mish and constant arithmetic"),
         Pass("flatten-concat", flatten_concat, "concat(concat(a, b), c) -> concat(a, b, c); slices back to their whole"),
         Pass("merge-common", merge_common, "equal nodes become one"),
         Pass("sink-transposes", sink_transposes, "transposes through what lies between two that undo each other; products -> 1x1 convs"),
