@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ...ir.errors import UsageError
+from ...ir.errors import Mismatch, UsageError
 from ...ir.files import write_file
 from ...ir.graph import Graph
 from ...ir.types import Array
@@ -26,7 +26,7 @@ from .console import Console, emit_json, print_table
 from .html_file import write_html
 from .options import PassOptions, gather, html_option, pass_options
 from .outputs import OUTPUT_FILE
-from .pipeline import run_pipeline
+from .pipeline import named_passes, run_pipeline, steps_of
 
 __all__ = ["command"]
 
@@ -64,14 +64,16 @@ class OptimizeOptions:
 def command(console: Console, source: Path, output: Path, given: OptimizeOptions, passes: PassOptions) -> None:
     """Read IN.onnx, run the passes, and write OUT.onnx: fewer nodes, the same answers.
 
-    A file that cannot be improved is copied unchanged. Nothing is written when the check fails.
+    A file that cannot be improved is copied unchanged, and a pass of a level that would make a figure worse is left out. One that is named,
+    with -p or --enable, is done whatever it makes worse. Nothing is written when the check fails.
     """
     from ...backends.onnx.file.saving import save_model
 
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
     shapes = pairs("--input", given.shapes, ":")
-    better = better_file(source, _pipeline(console, passes), shapes, given.opset, strict=given.strict, say=console.say)
+    named = named_passes(passes)
+    better = better_file(source, _pipeline(console, passes), shapes, given.opset, strict=given.strict, named=named, say=console.say)
     if better.imported.note:
         console.say(better.imported.note)
     why = "" if better.model is not None else f"{source} cannot be improved"
@@ -84,8 +86,10 @@ def command(console: Console, source: Path, output: Path, given: OptimizeOptions
     if better.model is not None and given.check:
         feeds = _feeds(better.before, given.files, given.seed, console.say)
         if not check_better(better, feeds, given.seed, say):
-            better = replace(better, model=None)
             why = f"onnxruntime's own optimizer computes the new file wrong, though it is right, and not {source}"
+            if any(stage.changed and stage.name in named for stage in better.trace):
+                raise Mismatch(f"{why}; nothing was written; --no-verify writes it all the same")
+            better = replace(better, model=None)
     if better.model is None:
         console.say(f"{why}; {output} is the same file")
         _copy(better, source, output)
@@ -106,12 +110,21 @@ def _seen(better: Better, passes: PassOptions, checked: list[str], why: str) -> 
 
 
 def _pipeline(console: Console, passes: PassOptions) -> RunPasses:
-    """The passes that were asked for, without some; once some are left out, what they do is not shown again."""
+    """The passes that were asked for, without some. What they do is shown once: where all that are named run, or nothing is left out."""
+    named = named_passes(passes)
 
     def run(graph: Graph, left_out: tuple[str, ...]) -> tuple[Graph, list[Stage]]:
         if not left_out:
             return run_pipeline(console, graph, passes)
-        return run_pipeline(replace(console, verbosity=-1), graph, replace(passes, skip=(*passes.skip, *left_out)))
+        is_last = bool(named) and named.isdisjoint(left_out)
+        level = {step.name for step in steps_of(replace(passes, enable=()))}
+        fewer = replace(
+            passes,
+            skip=(*passes.skip, *(name for name in left_out if name in level)),
+            enable=tuple(name for name in passes.enable if name not in left_out),
+            dump_dir=passes.dump_dir if is_last or not named else None,
+        )
+        return run_pipeline(console if is_last else replace(console, verbosity=-1), graph, fewer)
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..checking.oracle import Agreement
     from ..checking.pass_check import PassCheck
 
-__all__ = ["run_pipeline", "steps_of"]
+__all__ = ["named_passes", "run_pipeline", "steps_of"]
 
 
 def steps_of(asked: PassOptions) -> tuple[Step, ...]:
@@ -28,6 +29,12 @@ def steps_of(asked: PassOptions) -> tuple[Step, ...]:
     """
     steps = tuple(Step(name.strip(), "asked for with -p") for name in asked.passes.split(",")) if asked.passes else LEVELS[asked.level]
     return select(steps, asked.enable, asked.skip)
+
+
+def named_passes(asked: PassOptions) -> frozenset[str]:
+    """Those that somebody asked for by name, rather than by a level."""
+    listed = [step.name for step in steps_of(replace(asked, enable=()))] if asked.passes else []
+    return frozenset((*listed, *asked.enable)).difference(asked.skip)
 
 
 def run_pipeline(

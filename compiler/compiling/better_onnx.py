@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ...passes.analysis.liveness import liveness
 from ...passes.manager import Stage
 from ..checking.cut import Cut
 from ..checking.hold import Readied, all_agree, hold
+from ..checking.narrowing import narrower_type
 from ..checking.oracle import Agreement, Oracle
 from ..checking.units import ALIKE
 from ..checking.verify import verify
@@ -81,14 +82,15 @@ def better_file(
     opset: int | None = None,
     *,
     strict: bool = False,
+    named: Collection[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Better:
     """Read, improve by `run`, and export at `opset`, by default the file's own. `run` takes a graph and the passes to leave out.
 
     A file that comes out with no figure better is not replaced. A pass that makes one worse, or needs a newer opset, is left out, and
-    `say` hears of it.
+    `say` hears of it; one that is `named` is done all the same, and its file kept.
 
-    Raises: UnreadOperators; UnsupportedOp for what an `opset` that was asked for has no words for.
+    Raises: UnreadOperators; UnsupportedOp for what an `opset` that was asked for has no words for, or the file's for a pass that is named.
     """
     from ..engines.optimize import optimize
 
@@ -99,9 +101,9 @@ def better_file(
     old = exporter.read_figures(path.stat().st_size + imported.outside)
     asked = bool(shapes) or (opset is not None and opset != own)
     written = exporter.write(before) if asked else None
-    search = Search(exporter, run, written.figures if written else old)
+    search = Search(exporter, run, written.figures if written else old, frozenset(named))
     after, trace, new = search.best(say)
-    if new is not None and not asked and not is_better(old, new.figures):
+    if new is not None and not asked and not search.is_as_named and not is_better(old, new.figures):
         new = None
     kept = new or written
     if kept is None:
@@ -117,6 +119,8 @@ def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: in
     Raises: Mismatch naming what differs; UsageError where the values would not fit into memory.
     """
     expected: list[_Expected] = []
+    narrow: list[_Expected] = []  # where passes made values of 16 bits, what these are: `verify` holds that to the original
+    is_narrowed = narrower_type(better.before, better.after) is not None
     for feed in inputs:
         _check_size(better.before, feed)
         try:
@@ -124,6 +128,8 @@ def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: in
             for line in verify(better.before, better.after, feed, seed, exact):
                 say(str(line))
             expected.append(_Expected(better.before, feed, exact, seed))
+            if is_narrowed:
+                narrow.append(_Expected(better.after, feed, reference.run(better.after, feed, "f64"), seed))
         except KernelMissing as error:
             say(f"warning: what such nodes give was drawn at random, and the rest was checked with it: {error}")
             _check_around(better, feed, seed, say)
@@ -131,7 +137,7 @@ def check_better(better: Better, inputs: Iterable[Mapping[str, Array]], seed: in
     # once the interpreter has let go of the weights in float64
     source = better.imported.model.path
     try:
-        new = _hold("onnx", better.after, functools.partial(_session, better), expected, say)
+        new = _hold("onnx", better.after, functools.partial(_session, better), narrow or expected, say)
     except KernelMissing as error:
         say(f"warning: nothing but float64 was compared: {error}")
         return True
@@ -160,7 +166,12 @@ def _check_around(better: Better, feed: Mapping[str, Array], seed: int, say: Cal
         say(f"warning: nor is anything else: {error}")  # of other sizes, or other values, than such nodes give
         return
     run = Session(after, to_model(after, better.imported.model.opset.get("")).SerializeToString()).run
-    held = hold("onnx", Readied(after, ONNXRUNTIME, run), cut.feed, Oracle.of(before, cut.feed, seed=seed))
+    held = hold(
+        "onnx",
+        Readied(after, ONNXRUNTIME, run),
+        cut.feed,
+        Oracle.of(after if narrower_type(before, after) else before, cut.feed, seed=seed),
+    )
     for line in (*lines, *held):
         say(str(line))
         if not line.agrees:

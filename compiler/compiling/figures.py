@@ -64,8 +64,11 @@ class Rise:
     new: int
 
     def __str__(self) -> str:
-        is_kind = self.what in (*NEVER_MORE, "bookkeeping")
-        return f"{f'{self.what} nodes' if is_kind else self.what} would rise from {self.old:,} to {self.new:,}"
+        return f"{self.name} would rise from {self.old:,} to {self.new:,}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.what} nodes" if self.what in (*NEVER_MORE, "bookkeeping") else self.what
 
 
 def figures_of(model: Any, graph: Graph, sizes: dict[str, int], file_bytes: int) -> Figures:

@@ -1,10 +1,13 @@
-"""A result that is no worse than its input: passes that raise a figure, or need a newer opset, are found and left out."""
+"""A result that is no worse than its input: passes that raise a figure, or need a newer opset, are found and left out.
+
+Those that somebody names are done all the same: whoever asks for float16 has asked for its casts.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,32 +82,65 @@ class Exporter:
         return Written(model, values, figures_of(model, graph, counting_sizes(self.before), size))
 
 
+Outcome = tuple[Graph, list[Stage], Written | None]  # no file where none could be made without a figure getting worse
+
+
 @dataclass
 class Search:
-    """What to leave out of a pipeline so that nothing is worse than `old`."""
+    """What to leave out of a pipeline so that nothing is worse than `old`. Passes that are `named` by whoever asks are not left out:
+    what they make worse is said, and `is_as_named` tells that one of them changed the graph.
+    """
 
     exporter: Exporter
     run: RunPasses
     old: Figures
+    named: frozenset[str] = frozenset()
     left_out: list[str] = field(default_factory=list[str])
+    is_as_named: bool = False
 
-    def best(self, say: Callable[[str], None]) -> tuple[Graph, list[Stage], Written | None]:
-        """The graph, its trace and its file; None for a file that could not be made without a figure getting worse."""
+    def best(self, say: Callable[[str], None]) -> Outcome:
+        """The graph, its trace and its file.
+
+        Raises: UnsupportedOp for what a named pass makes, and the opset has no words for.
+        """
+        found = self._no_worse(say)
+        return self._as_named(found, say) if self.named else found
+
+    def _no_worse(self, say: Callable[[str], None]) -> Outcome:
+        """By the passes that nobody named."""
         while True:
-            after, trace = self.run(self.exporter.before, tuple(self.left_out))
+            after, trace = self.run(self.exporter.before, (*sorted(self.named), *self.left_out))
             written = self._tried(after)
             trouble = self._trouble(written)
             if trouble is None:
                 assert isinstance(written, Written)
                 return after, trace, written
-            if isinstance(written, Written) and not is_better(self.old, written.figures):
+            is_no_gain = isinstance(written, Written) and not is_better(self.old, written.figures)
+            if is_no_gain and not self.named:
                 return after, trace, None
             culprit = self._culprit(trace, trouble)
             if culprit is None or len(self.left_out) + 1 == TRIES:
-                say(f"no better file: {trouble}")
+                if trace and not is_no_gain:
+                    say(f"no better file: {trouble}")
                 return after, trace, None
             say(f"{culprit} is left out: {trouble}")
             self.left_out.append(culprit)
+
+    def _as_named(self, found: Outcome, say: Callable[[str], None]) -> Outcome:
+        """With those that somebody named, unless they change nothing."""
+        after, trace = self.run(self.exporter.before, tuple(self.left_out))
+        changing = [stage.name for stage in trace if stage.changed and stage.name in self.named]
+        if not changing:
+            say(f"{_listed(sorted(self.named))} changed nothing; -v says what declined")
+            return found
+        written = self._tried(after)
+        if isinstance(written, UnsupportedOp):
+            raise UnsupportedOp(f"{self._culprit(trace, written) or _listed(changing)} was asked for, and {written}") from written
+        if rising := list(rises(self.old, written.figures)):
+            figures = ", ".join(f"{each.name} from {each.old:,} to {each.new:,}" for each in rising)
+            say(f"note: {_listed(changing)} asked for by name, whatever rises: {figures}")
+        self.is_as_named = True
+        return after, trace, written
 
     def _tried(self, graph: Graph) -> Written | UnsupportedOp:
         try:
@@ -131,6 +167,10 @@ class Search:
             was = now
         most = max(grown, key=grown.__getitem__, default="")
         return most if grown.get(most, 0) > 0 else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _is_error(state: Any) -> bool:

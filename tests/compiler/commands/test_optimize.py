@@ -83,6 +83,19 @@ def test_what_cannot_be_improved_is_the_same_file(tmp_path: Path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.parametrize("asked", ["--enable", "-p"])
+def test_float16_is_done_where_it_is_asked_for_by_name(asked: str, tmp_path: Path):
+    """Held to what float16 may lose, and in onnxruntime to the network in float16."""
+    output = tmp_path / "half.onnx"
+    done = convc("optimize", TORCH / "view_ts11_bn.onnx", output, asked, "to-float16")
+    assert done.code == 0, done.err
+    assert "left out" not in done.err
+    types = {tensor.data_type for tensor in onnx.load(output).graph.initializer}
+    assert TensorProto.FLOAT16 in types
+    stored = np.load(TORCH / "view_ts11_bn.npz")
+    np.testing.assert_allclose(answers(output, {"image": stored["image"]})[0], stored["logits"], rtol=0.02, atol=0.02)
+
+
 def test_a_dimension_is_pinned(tmp_path: Path):
     output = tmp_path / "pinned.onnx"
     stored = np.load(TORCH / "unet_ts13.npz")

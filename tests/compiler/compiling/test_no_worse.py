@@ -13,6 +13,7 @@ from convc.backends.onnx.read.call import given
 from convc.compiler.compiling.better_onnx import better_file
 from convc.compiler.compiling.figures import FIGURES, Figures, is_better, rises
 from convc.compiler.engines.onnxruntime import ONNXRUNTIME
+from convc.ir.errors import UnsupportedOp
 from convc.ir.graph import Node
 from convc.ir.ops import OPS
 from convc.passes.catalog import PASSES, Pass
@@ -98,6 +99,41 @@ def test_a_pass_that_needs_a_newer_opset_is_left_out_and_named(tmp_path: Path):
     assert heard == ["lowest is left out: %low = minimum: Min of operands of different shapes needs ONNX opset 8, not 7"]
     assert better.model is not None
     assert [node.op_type for node in better.model.graph.node] == ["Exp", "Neg", "Relu"]
+
+
+def product(opset: int = 17) -> Any:
+    """A product before what computes in float32: casts on both sides."""
+    constants = {"k": np.random.default_rng(0).standard_normal((8, 8, 1, 1)).astype(np.float32)}
+    nodes = [helper.make_node("Dropout", ["x"], ["d"]), helper.make_node("Conv", ["d", "k"], ["c"]), helper.make_node("Exp", ["c"], ["y"])]
+    return model_of(nodes, {"x": [1, 8, 8, 8]}, ["y"], constants, opset)
+
+
+def named(graph: Any, left_out: tuple[str, ...]) -> Any:
+    enabled = [name for name in ("to-bfloat16",) if name not in left_out]
+    return run_passes(graph, select(LEVELS[2], enable=enabled), ONNXRUNTIME.prices)
+
+
+def test_a_pass_that_is_named_is_done_whatever_rises(tmp_path: Path):
+    heard: list[str] = []
+    path = written(tmp_path, product(22))
+    better = better_file(path, named, {}, named=["to-bfloat16"], say=heard.append)
+    figures = "nodes from 3 to 4, bookkeeping nodes from 0 to 2, arena from 2,048 to 3,072"
+    assert heard == [f"note: to-bfloat16 asked for by name, whatever rises: {figures}"]
+    assert [node.op_type for node in better.model.graph.node] == ["Cast", "Conv", "Cast", "Exp"]
+    assert better_file(path, named, {}).model is None  # where nobody named it
+
+
+def test_a_pass_that_is_named_and_needs_a_newer_opset_is_refused(tmp_path: Path):
+    with pytest.raises(UnsupportedOp, match=r"^to-bfloat16 was asked for, and %c = .*ONNX Conv has no bf16 at opset 17; opset 22 has it"):
+        better_file(written(tmp_path, product()), named, {}, named=["to-bfloat16"])
+
+
+def test_a_pass_that_is_named_and_finds_nothing_says_so(tmp_path: Path):
+    nodes = [helper.make_node("Exp", ["x"], ["y"])]
+    heard: list[str] = []
+    better = better_file(written(tmp_path, model_of(nodes, {"x": [1, 8]}, ["y"])), named, {}, named=["to-bfloat16"], say=heard.append)
+    assert better.model is None
+    assert heard == ["to-bfloat16 changed nothing; -v says what declined"]
 
 
 @pytest.mark.parametrize("name", ["resize_ts11", "masks_ts17", "pools_ts12_bn", "pads_dynamo20", "shuffle_ts13", "norms_dynamo21"])
