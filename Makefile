@@ -76,7 +76,7 @@ fuzz-onnx: $(STAMP)
 fuzz-nightly: SEED := $(if $(filter 0,$(SEED)),$(shell date +%Y%m%d),$(SEED))
 fuzz-nightly: fuzz fuzz-onnx
 
-# what a GPU has to show: all is built here, and checked where one is, which needs no network (docs/cuda.md): build/gpu goes along, wheels too
+# what a GPU has to show: all is built here, and checked where one is, which needs no network (docs/cuda_kernels.md): build/gpu goes along, wheels too
 GPU ?= build/gpu
 gpu-prepare: $(STAMP)
 	$(BIN)/python -m convc.tests.gpu.prepare $(GPU) $(NETWORKS) $(if $(ARCH),--target cuda:$(ARCH))

@@ -26,7 +26,7 @@ INSTEAD = (
     "The source of every kernel is executed on the CPU, by an emulator under TVM's own CUDA runtime: results, races, bounds, launches, memory,",
     "graphs. This script is tried on it too: `python -m convc.tests.gpu.check FOLDER --emulate`, tests/gpu/test_gpu_check.py. Machine code is",
     "read, where nvcc is, for registers, spills and instructions of tensor cores, and never run. What is shown so and by which test, and what",
-    'the emulator does not model, stand in docs/cuda.md ("What is shown without a GPU", "What is not modelled").',
+    'the emulator does not model, stand in docs/cuda_kernels.md ("What is shown without a GPU", "What is not modelled").',
     "",
     "## What only a GPU can tell",
     "",

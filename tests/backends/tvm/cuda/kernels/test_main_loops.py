@@ -80,7 +80,7 @@ def test_tensor_cores_do_not_wait_for_other_instructions(tile: GpuTile, tmp_path
     layers = zip(_layers(tile.cols), MOST[tile], strict=True)
     found = [(_others(sizes, tile, "f16", tmp_path), most) for sizes, most in layers if most is not None]
     assert all(others <= most for others, most in found), found
-    assert all(others > most * 0.85 for others, most in found), found  # or the table, and that of docs/cuda.md, say too much
+    assert all(others > most * 0.85 for others, most in found), found  # or the table, and that of docs/cuda_kernels.md, say too much
 
 
 @needs_nvcc

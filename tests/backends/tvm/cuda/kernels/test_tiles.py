@@ -91,11 +91,11 @@ def test_blocks_at_once_leave_each_thread_128_registers_and_high_ones_all(tile: 
     assert tile.at_once == 1 if tile.rows > 64 else (tile.at_once + 1) * taken > REGISTERS
 
 
-# How many times what a network asks for is multiplied of it, for 1, 8 and 32 images: the table of docs/cuda.md.
+# How many times what a network asks for is multiplied of it, for 1, 8 and 32 images: the table of docs/cuda_kernels.md.
 BATCHES = (1, 8, 32)
 TABLE = {
     cells[0]: [[float(number) for number in cell.split(",")] for cell in cells[1:4]]
-    for cells in (line.strip("| ").split(" | ") for line in (ROOT / "docs" / "cuda.md").read_text(encoding="utf-8").splitlines())
+    for cells in (line.strip("| ").split(" | ") for line in (ROOT / "docs" / "cuda_kernels.md").read_text(encoding="utf-8").splitlines())
     if len(cells) == 5 and cells[0] in ZOO
 }
 QUICK = ("lenet5", "mobilenet_v2", "regnet_y_400mf")
