@@ -17,7 +17,7 @@ from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, as_factor
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
 from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTile, Tiling, multiplied
 from convc.ir.errors import KernelFault
-from convc.tests.support.gpu_convolutions import Trial, tile_id
+from convc.tests.support.gpu_convolutions import Trial, innermost, tile_id
 from convc.tests.support.machine_code import compiled, needs_nvcc
 
 BOUND = {"f16": 1e-3, "bf16": 8e-3, "f32": 1e-3}  # a rounding of the result, of the greatest value
@@ -333,6 +333,42 @@ def test_products_that_wait_for_each_other_are_seen(tmp_path: Path) -> None:
     source = Trial.drawn(TAIL).kernel(Tiling(GROUP_TILES.uneven)).source
     changed = _nth(r"tvm_builtin_ptx_wgmma_commit_group\w+\(\);", 1, r"_ptr_1[0] *= 2.0f; \g<0>")(source)
     assert [code.is_serialized for each in (source, changed) for code in compiled(each, tmp_path, "sm_90a").values()] == [False, True]
+
+
+# What a loop over steps asks for, in its order: of warps the next fragments before the products of those that are there, and copies between
+# them; of groups the copies while products go on, which are waited for a step later.
+CALL = re.compile(r"tvm_builtin_(?:ptx|cuda)_(ldmatrix|mma|wgmma_commit|wgmma_wait|cp_async_commit|cp_async_wait)|for \(")
+IN_TURN = {
+    WARP_TILES.uneven: "ldmatrix cp_async_commit mma cp_async_wait ldmatrix mma",
+    WARP_TILES.uneven_short: "ldmatrix cp_async_commit mma cp_async_wait ldmatrix mma",
+    GROUP_TILES.uneven: "cp_async_wait wgmma_commit cp_async_commit wgmma_wait",
+}
+
+
+@pytest.mark.parametrize("tile", IN_TURN, ids=["mma.sync", "turned", "wgmma"])
+def test_loads_and_copies_are_asked_for_before_products_that_need_them_not(tile: GpuTile) -> None:
+    source = Trial.drawn(TAIL).kernel(Tiling(tile)).source
+    called = [name for name, _ in itertools.groupby(match[1] or "for" for match in CALL.finditer(source, source.rindex("__global__")))]
+    assert " ".join(called[called.index("for") + 1 :]).startswith(IN_TURN[tile])
+
+
+@pytest.mark.parametrize("tile", [WARP_TILES.uneven, WARP_TILES.uneven_short], ids=["mma.sync", "turned"])
+def test_images_in_tf32_are_rounded_and_not_cut_off(tile: GpuTile) -> None:
+    """Whichever side of a product they are: 10 bits after the point stay."""
+    sizes = ConvSizes(1, 16, 8, 8, 7, (1, 1))
+    x, w, nothing = (
+        np.full((1, 16, 8, 7), 1 + 0.75 * 2**-10, np.float32),
+        np.ones((8, 16, 1, 1), np.float32),
+        np.zeros((1, 8, 8, 7), np.float32),
+    )
+    arrays = {
+        "X": innermost(x, "f32"),
+        "W": filters(sizes, ELEMENTS["f32"]).pack(w),
+        "R0": innermost(nothing, "f32"),
+        "bias": np.zeros(8, np.float32),
+    }
+    trial = Trial(sizes, "f32", {**arrays, "Y": np.full((1, 8, 7, 8), np.nan, np.float32)}, nothing)
+    np.testing.assert_array_equal(trial.kernel(Tiling(tile)).run(trial.arrays)["Y"], 16 * (1 + 2**-10))
 
 
 def test_float32_is_rounded_as_tensor_cores_round_it() -> None:
