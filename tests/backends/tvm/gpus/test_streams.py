@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -42,3 +43,21 @@ def test_nothing_that_is_made_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls["cudaStreamBeginCapture"] == calls["cudaStreamEndCapture"] == 2
     assert calls["cudaGraphInstantiate"] == calls["cudaGraphDestroy"] == 1
     assert calls["cudaGraphExecDestroy"] == calls["cudaStreamCreateWithFlags"] == calls["cudaStreamDestroy"] == 1
+
+
+def test_one_thread_captures_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = Runtime()
+    monkeypatch.setattr(streams, "library", lambda: runtime)
+
+    def capture() -> None:
+        with Stream().recorded():
+            pass
+
+    other = threading.Thread(target=capture)
+    with Stream().recorded():
+        other.start()
+        other.join(0.1)
+        assert other.is_alive()
+        assert runtime.calls["cudaStreamBeginCapture"] == 1
+    other.join()
+    assert runtime.calls["cudaStreamBeginCapture"] == 2
