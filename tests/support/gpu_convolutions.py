@@ -8,8 +8,9 @@ import numpy as np
 
 from convc.backends.tvm.cpu.kernels.epilogue import EpilogueStep
 from convc.backends.tvm.cuda.emulator.machine import USUAL, Order
-from convc.backends.tvm.cuda.kernels.implicit_gemm import add_parts, convolution
+from convc.backends.tvm.cuda.kernels.implicit_gemm import convolution
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, grown, padded, per_channel
+from convc.backends.tvm.cuda.kernels.parts import add_parts
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes, filters
 from convc.backends.tvm.cuda.kernels.tiles import GpuTile, Tiling
 from convc.ir.ops.activation import RELU

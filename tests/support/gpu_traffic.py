@@ -16,12 +16,13 @@ from convc.backends.tvm.cuda.emulator.traffic import Traffic, counted
 from convc.backends.tvm.cuda.kernels.borders import enter, leave
 from convc.backends.tvm.cuda.kernels.depthwise import gpu_depthwise, gpu_transposed_depthwise, gpu_wide_depthwise
 from convc.backends.tvm.cuda.kernels.group_norms import gpu_group_norm
-from convc.backends.tvm.cuda.kernels.implicit_gemm import add_parts, convolution
+from convc.backends.tvm.cuda.kernels.implicit_gemm import convolution
 from convc.backends.tvm.cuda.kernels.kernel import GpuKernel
 from convc.backends.tvm.cuda.kernels.layout import ELEMENTS, Image, Stored
 from convc.backends.tvm.cuda.kernels.matvec import matvec
 from convc.backends.tvm.cuda.kernels.moves import channel_places, gpu_concat, gpu_gather, gpu_resize, gpu_uneven_concat
 from convc.backends.tvm.cuda.kernels.norms import gpu_batch_norm, gpu_local_response_norm
+from convc.backends.tvm.cuda.kernels.parts import add_parts
 from convc.backends.tvm.cuda.kernels.pointwise import gpu_by_channel, gpu_pointwise
 from convc.backends.tvm.cuda.kernels.pools import gpu_avg_pool, gpu_global_avg_pool, gpu_max_pool
 from convc.backends.tvm.cuda.kernels.sizes import ConvSizes
@@ -30,14 +31,14 @@ from convc.backends.tvm.cuda.kernels.softmax import gpu_softmax
 from convc.backends.tvm.cuda.kernels.tiles import GROUP_TILES, WARP_TILES, GpuTile, Tiling
 from convc.backends.tvm.cuda.kernels.transposed import TransposedSizes, transposed_kernel
 from convc.backends.tvm.gpus.architectures import USUAL as USUAL_GPU
-from convc.ir.ops.activation import RELU, SIGMOID, Sigmoid
-from convc.ir.ops.elementwise import ADD, MUL
+from convc.ir.ops.activation import SIGMOID, Sigmoid
+from convc.ir.ops.elementwise import MUL
 from convc.ir.ops.norm import LocalResponseNorm
 from convc.ir.ops.resize import Resize
 from convc.ir.types import Array
+from convc.tests.support.gpu_convolutions import RESIDUAL
 from convc.tests.support.own_kernels import emitted
 
-RESIDUAL = (EpilogueStep(ADD, None, 1), EpilogueStep(RELU, None))
 SQUARE, DOWN = (1, 1, 1, 1), (2, 2)
 
 

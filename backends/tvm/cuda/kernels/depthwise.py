@@ -7,6 +7,7 @@ has as many. That takes a multiprocessor's cache as long as memory takes for the
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +87,7 @@ def gpu_depthwise(batch: Batch, channels: int, window: Window, of: str, steps: S
             return add
 
         with windowed(writer, batch, channels, window, a, 0.0, take) as made:
-            writer.change(made.values, lambda total, added: total + added, writer.take_numbers(bias, made.channel // CHUNK))
+            writer.change(made.values, operator.add, writer.take_numbers(bias, made.channel // CHUNK))
             stepped(writer, steps, made.values, read, made.at)
             writer.put_chunk(d, made.at, made.values)
 
@@ -126,7 +127,7 @@ def gpu_wide_depthwise(batch: Batch, channels: int, window: Window, of: str, ste
             for p, each in enumerate(sums):
                 with writer.when(col + p < out_cols):
                     at = writer.keep(((writer.place(line) * out_cols) + col + p) * lines + chunk * CHUNK)
-                    writer.change(each, lambda total, added: total + added, writer.take_numbers(bias, chunk))
+                    writer.change(each, operator.add, writer.take_numbers(bias, chunk))
                     stepped(writer, steps, each, read, at)
                     writer.put_chunk(d, at, each)
 

@@ -7,6 +7,7 @@ filters, whose weights a warp reads once. Channels beyond the last are not multi
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,15 +82,10 @@ def direct(sizes: ConvSizes, of: str, steps: Steps = (), sharers: int = 1) -> De
         sums = writer.registers(CHUNK)
         writer.fill(sums, 0.0)
         _add_taps(writer, sizes, (x, w), (pixel, chunk, place % sharers), sums, sharers)
-        for filter_ in range(_items(sizes).filters if sharers > 1 else 0):
-            distance = sharers // 2
-            while distance:
-                other = writer.keep(writer.from_lane(sums[filter_], distance))
-                writer.set(sums, filter_, sums[filter_] + other)
-                distance //= 2
+        writer.over_lanes(sums, range(_items(sizes).filters), sharers)
         with writer.when(writer.tirx.And(place % sharers == 0, place < units * sharers)):
             at = writer.keep(writer.place(pixel) * sizes.stored_out + chunk * CHUNK)
-            writer.change(sums, lambda total, added: total + added, writer.take_chunk(bias, chunk * CHUNK))
+            writer.change(sums, operator.add, writer.take_chunk(bias, chunk * CHUNK))
             stepped(writer, steps, sums, read, at)
             writer.put_chunk(y, at, sums)
 
@@ -113,19 +109,12 @@ def _add_taps(writer: GpuWriter, sizes: ConvSizes, given: tuple[Any, Any], mine:
         across = writer.keep(col + tap % sizes.kernel[1] * sizes.dilations[1])
         inside = writer.inside((y, sizes.rows), (across, sizes.cols))
         with writer.when(writer.tirx.And(item < items.number, inside) if items.number % sharers else inside):
-            _take(writer, values, 0, x, ((image * sizes.rows + y) * sizes.cols + across) * sizes.stored_in + first + part, count)
+            writer.take(values, 0, x, ((image * sizes.rows + y) * sizes.cols + across) * sizes.stored_in + first + part, count)
             for filter_ in range(items.filters):
                 start = writer.place(chunk * CHUNK + filter_) * sizes.depth + tap * sizes.per_tap + part
-                _take(writer, factors, filter_ * CHUNK, w, start, count)
+                writer.take(factors, filter_ * CHUNK, w, start, count)
             for channel in range(items.channels):
                 value = writer.keep(writer.to.cast(values[channel], "float32"))
                 for filter_ in range(items.filters):
                     factor = writer.to.cast(factors[filter_ * CHUNK + channel], "float32")
                     writer.set(sums, filter_, sums[filter_] + value * factor)
-
-
-def _take(writer: GpuWriter, registers: Any, place: int, source: Any, start: Any, count: int) -> None:
-    """`count` neighbours, as many of them at once as 16 bytes are."""
-    at_once = min(count, 16 // writer.bytes_of(str(source.dtype)))
-    for part in range(0, count, at_once):
-        writer.move(registers, place + part, source, start + part, at_once)

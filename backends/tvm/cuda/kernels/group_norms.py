@@ -126,12 +126,8 @@ class _Team:
 
     def _gather(self, found: Any, which: int) -> None:
         """The sums of a warp by shuffles, those of several by way of shared memory, in a part of it that nobody read before."""
-        writer, distance = self.writer, WARP // 2
-        while distance >= self.beside:
-            for kind in range(self.kinds):
-                other = writer.keep(writer.from_lane(found[kind], distance))
-                writer.set(found, kind, found[kind] + other)
-            distance //= 2
+        writer = self.writer
+        writer.over_lanes(found, range(self.kinds), WARP, apart=self.beside)
         if self.shared is None:
             return
         each = self.beside * self.kinds  # sums of a warp

@@ -17,18 +17,18 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from ...cpu.kernels.epilogue import Steps
-from ...cpu.kernels.layout import Batch
 from ...gpus.architectures import Architecture
 from .edges import edges
 from .epilogue import read_tensors, stepped
 from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
+from .parts import add_parts
 from .products import ALIGNMENT, UNIT, GpuBlock, GroupProducts, Ring, WarpProducts
 from .sizes import ConvSizes, ProductSizes
 from .tiles import Tiling, tiling_of
 from .writer import DeviceFunc, GpuWriter, Tensor
 
-__all__ = ["Product", "add_parts", "convolution", "convolution_kernel"]
+__all__ = ["Product", "convolution", "convolution_kernel"]
 
 S = TypeVar("S", bound=ProductSizes)
 COPIES = {8: "cp.async.ca.shared.global", 16: "cp.async.cg.shared.global"}  # by their bytes
@@ -71,28 +71,6 @@ def convolution(sizes: ConvSizes, of: str, steps: Steps, tiled: Tiling) -> Devic
             product.store(steps, bias, read, y)
 
     return DeviceFunc([image, weights, *rest], body)
-
-
-@gpu_kind("conv, parts added")
-def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, steps: Steps) -> DeviceFunc:
-    """(parts[splits,n,H,W,C], bias[C], R..., Y[n,H,W,C]): always in the same order."""
-    shape, dtype = (batch, *pixel), ELEMENTS[of].dtype
-    given = [Tensor("parts", (splits, *shape), "float32"), Tensor("bias", (pixel[-1],), "float32"), *read_tensors(steps, shape, dtype)]
-
-    def body(writer: GpuWriter, parts: Any, bias: Any, *others: Any) -> None:
-        *read, y = others
-        chunks = pixel[-1] // CHUNK
-        count = writer.images(batch) * math.prod(pixel) // CHUNK
-        with writer.each(count // chunks, chunks) as (row, chunk):
-            at = writer.keep(writer.place(row) * pixel[-1] + chunk * CHUNK)
-            total = writer.take_floats(bias, chunk * CHUNK)
-            for part in range(splits):
-                more = writer.take_chunk(parts, writer.place(count) * (part * CHUNK) + at)
-                writer.change(total, operator.add, more)
-            stepped(writer, steps, total, read, at)
-            writer.put_chunk(y, at, total)
-
-    return DeviceFunc([*given, Tensor("Y", shape, dtype)], body)
 
 
 class Product(Generic[S]):

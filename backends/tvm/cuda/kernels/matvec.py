@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -17,9 +18,9 @@ from typing import Any
 from ...cpu.kernels.epilogue import Steps
 from ...gpus.architectures import Architecture
 from .epilogue import read_tensors, stepped
-from .implicit_gemm import add_parts
 from .kernel import GpuKernel, gpu_kind
 from .layout import CHUNK, ELEMENTS, ElementKind
+from .parts import add_parts
 from .sizes import ConvSizes
 from .writer import THREADS, WARP, DeviceFunc, GpuWriter, Tensor
 
@@ -90,7 +91,7 @@ def matvec(sizes: ConvSizes, of: str, steps: Steps = (), parts: int = 1) -> Devi
                 writer.put_chunk(others[0], writer.place(product.part) * whole + at, values)
                 return
             bias, *read, y = others
-            writer.change(values, lambda total, added: total + added, writer.take_chunk(bias, channel))
+            writer.change(values, operator.add, writer.take_chunk(bias, channel))
             stepped(writer, steps, values, read, at)
             writer.put_chunk(y, at, values)
 
@@ -147,15 +148,13 @@ class _Vectors:
 
     def _load(self, step: int, chunk: Any) -> None:
         writer, depth = self.writer, self.sizes.depth
-        at_once = min(CHUNK, 16 // writer.bytes_of(str(self.w.dtype)))
         for registers, source, first, count in (
             (self.weights, self.w, self.filter, FILTERS),
             (self.numbers, self.x, 0, self.vectors),
         ):
             for row in range(count):
-                for part in range(0, CHUNK, at_once):
-                    start = writer.place(first + row) * depth + chunk * CHUNK + part
-                    writer.move(registers, (step * count + row) * CHUNK + part, source, start, at_once)
+                start = writer.place(first + row) * depth + chunk * CHUNK
+                writer.take(registers, (step * count + row) * CHUNK, source, start, CHUNK)
 
     def _multiply(self, step: int) -> None:
         writer = self.writer
@@ -170,12 +169,7 @@ class _Vectors:
     def _gather(self) -> None:
         """Of each warp by shuffles, to where all threads see them."""
         writer = self.writer
-        for at in range(self.each):
-            distance = WARP // 2
-            while distance:
-                other = writer.keep(writer.from_lane(self.totals[at], distance))
-                writer.set(self.totals, at, self.totals[at] + other)
-                distance //= 2
+        writer.over_lanes(self.totals, range(self.each), WARP)
         with writer.when(self.thread % WARP == 0):
             for at in range(self.each):
                 writer.set(self.shared, self.warp * self.each + at, self.totals[at])
@@ -190,6 +184,6 @@ class _Vectors:
             for filter_ in range(CHUNK):
                 team, row = divmod(filter_, FILTERS)
                 places = [(team * TOGETHER + warp) * self.each + row * self.vectors + self.thread for warp in range(TOGETHER)]
-                writer.set(values, filter_, functools.reduce(lambda total, more: total + more, [self.shared[place] for place in places]))
+                writer.set(values, filter_, functools.reduce(operator.add, [self.shared[place] for place in places]))
             channel = writer.keep(self.block * CHUNK)
             yield values, channel, writer.keep(writer.place(self.thread) * self.sizes.stored_out + channel)

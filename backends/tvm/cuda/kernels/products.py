@@ -101,13 +101,10 @@ class Ring:
         self.at = writer.registers(1, "uint32")
         writer.set(self.at, 0, writer.to.uint32(tile.stage * first))
 
-    def after(self) -> Any:
-        """The next stage."""
-        to, ahead = self.writer.to, self.at[0] + self.writer.to.uint32(self.each)
-        return to.Select(ahead == to.uint32(self.all), to.uint32(0), ahead)
-
     def advance(self) -> None:
-        self.writer.set(self.at, 0, self.after())
+        """On to the next stage."""
+        to, ahead = self.writer.to, self.at[0] + self.writer.to.uint32(self.each)
+        self.writer.set(self.at, 0, to.Select(ahead == to.uint32(self.all), to.uint32(0), ahead))
 
     def taken(self) -> Any:
         """This stage, after which it is the next one's turn."""
@@ -162,8 +159,9 @@ class WarpProducts:
         """
         (full, alone), pairs, last = divmod(self.block.chunks_left, 2), self.block.chunks // 2, self.block.steps - 1
         in_parts, writer = not isinstance(step, int), self.block.writer
-        for pair in range(pairs if in_parts else full + alone):
-            if pair + 1 < (pairs if in_parts else full + alone):
+        count = pairs if in_parts else full + alone
+        for pair in range(count):
+            if pair + 1 < count:
                 self._take(pair + 1)
             with self._if_has_work():
                 if pair < full:
@@ -212,7 +210,7 @@ class WarpProducts:
         """A pair of chunks, of all lines and columns that a warp has: columns two at a time."""
         block, writer, (a, b) = self.block, self.block.writer, self.factors[pair % 2]
         depth, addr = block.tile.depth, block.writer.to.ptx.addr
-        # a pair on chunks change places by one bit: their addresses differ in it
+        # a pair further on, chunks change places by one bit: their addresses differ in it
         lines, columns = (writer.keep(own + self.read.at[0] ^ writer.to.uint32(pair * 32)) for own in (self.lines, self.columns))
         with self._if_has_work():
             with writer.unrolled(self.down) as i:
@@ -279,9 +277,8 @@ class GroupProducts:
 
         wait()
         self._ask(products)
-        self.block.writer.ptx(
-            "wgmma.wait_group.sync.aligned", 0
-        )  # nvcc does not know that sums change here: all that reads them is a store
+        # nvcc does not know that sums change here: so all that reads them is a store
+        self.block.writer.ptx("wgmma.wait_group.sync.aligned", 0)
 
     def _ask(self, products: Callable[[Callable[[int, int], None]], None]) -> None:
         """For products of pairs of chunks, from one to another, as a group."""

@@ -91,11 +91,7 @@ class _Lanes:
                 writer.set(found, into, combine(found[into], term(values[i])))
 
         self.over(take)
-        distance = self.size // 2
-        while distance:
-            other = writer.keep(writer.from_lane(found[into], distance))
-            writer.set(found, into, combine(found[into], other))
-            distance //= 2
+        writer.over_lanes(found, (into,), self.size, combine)
 
     def put(self, d: Any, share: Callable[[Any], Any]) -> None:
         if self.plain is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,6 +206,19 @@ class GpuWriter:
         every = self.tirx.const(0xFFFFFFFF, "uint32")
         return self.tirx.op.tvm_warp_shuffle_xor(every, value, distance, WARP, WARP)
 
+    def over_lanes(
+        self, registers: Any, places: Sequence[int], lanes: int, combine: Callable[[Any, Any], Any] = operator.add, apart: int = 1
+    ) -> None:
+        """The registers at these places by `combine` over so many neighbouring lanes, or every `apart`-th of them; each lane has it then.
+        Registers take turns, so that none waits for its own shuffle.
+        """
+        distance = lanes // 2
+        while distance >= apart:
+            for at in places:
+                other = self.keep(self.from_lane(registers[at], distance))
+                self.set(registers, at, combine(registers[at], other))
+            distance //= 2
+
     def either(self, condition: Any, value: Any, otherwise: Any) -> Any:
         return self.to.if_then_else(condition, value, otherwise)
 
@@ -219,11 +233,15 @@ class GpuWriter:
 
     def take_chunk(self, source: Any, start: Any) -> Any:
         """Registers with a chunk that lies at `start`."""
-        dtype = str(source.dtype)
-        taken, at_once = self.registers(CHUNK, dtype), 16 // self.bytes_of(dtype)
-        for first in range(0, CHUNK, at_once):
-            self.move(taken, first, source, start + first, min(CHUNK, at_once))
+        taken = self.registers(CHUNK, str(source.dtype))
+        self.take(taken, 0, source, start, CHUNK)
         return taken
+
+    def take(self, registers: Any, at: int, source: Any, start: Any, count: int) -> None:
+        """`count` neighbours as they are, as many of them at once as 16 bytes have."""
+        at_once = min(count, 16 // self.bytes_of(str(source.dtype)))
+        for first in range(0, count, at_once):
+            self.move(registers, at + first, source, start + first, at_once)
 
     def put_chunk(self, target: Any, at: Any, values: Any) -> None:
         """A chunk of registers in float32, rounded once, as a chunk of a tensor."""
