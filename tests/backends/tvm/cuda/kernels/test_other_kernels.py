@@ -27,7 +27,8 @@ FULL_WIDTH = {
     "direct": 1 + 8,
     "direct, shared": 1 + 8,
 }
-FEW = ("softmax", "global avg pool", "in place", "pad")  # the others are held to their meanings, quickly, by test_families.py
+# the others are held to their meanings, quickly, by test_families.py
+FEW = ("softmax", "global avg pool", "in place", "pad", "matvec", "direct")
 
 
 @pytest.mark.parametrize("name", slow_if(lambda name: name not in FEW, TRIALS))
