@@ -48,6 +48,13 @@ ACTIVATED = """graph @activated(%x: f16[2,24,5,6]) {
     return %y
 }"""
 
+# One that squeeze and excitation reads twice: rounded for the gate, and in float32 for the average.
+GATED = """graph @gated(%x: f16[2,24,5,6]) {
+    %w = param : f16[16,24,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %f = cast(%c) {to=f32} %g = gelu(%f) %h = cast(%g) {to=f16}
+    %p = global_avg_pool(%g) %q = cast(%p) {to=f16} %v = param : f16[16,16,1,1] %e = conv2d(%q, %v) %s = sigmoid(%e) %y = mul(%h, %s)
+    return %y
+}"""
+
 # As ConvNeXt and its like have them, where a precision's pass keeps norms in float32: of pixels, of groups.
 NORMS = """graph @norms(%x: f16[2,24,5,6]) {
     %w = param : f16[16,24,3,3] %c = conv2d(%x, %w) {pads=[1,1,1,1]} %f = cast(%c) {to=f32} %p = transpose(%f) {perm=[0,2,3,1]}
@@ -98,6 +105,25 @@ def test_activations_in_float32_are_steps_of_the_kernel_before() -> None:
     assert lines == ["enter: x", "conv 3x3, tile 64x16: c, f, g, h, r, f2, k, h2", "conv 1x1, tile 64x16: y", "leave: y"]
 
 
+@pytest.mark.parametrize("kind", ["gelu", "mish", "softplus", "tanh", "elu", "selu", "sigmoid", "hard_swish", "erf", "abs"])
+def test_an_activation_that_an_average_reads_too_is_a_step_all_the_same(kind: str) -> None:
+    lines = gpu_plan(typed_graph(GATED.replace("gelu(", f"{kind}("))).lines()
+    assert [line.split(":")[0] for line in lines] == [
+        "enter",
+        "conv 3x3, tile 64x16",
+        "global avg pool",
+        "matvec 1x1",
+        "by channel",
+        "leave",
+    ]
+    alone = GATED.replace("%h = cast(%g) {to=f16}", "").replace("%y = mul(%h, %s)", "%y = neg(%s)")
+    assert not any(line.startswith(("stock", "by channel")) for line in gpu_plan(typed_graph(alone)).lines())
+
+
+def test_one_that_is_returned_in_float32_is_not_rounded() -> None:
+    assert "stock: g" in gpu_plan(typed_graph(GATED.replace("return %y", "return %y, %g"))).lines()
+
+
 def test_norms_in_float32_are_one_kernel_each() -> None:
     assert gpu_plan(typed_graph(NORMS)).lines() == [
         "enter: x",
@@ -146,7 +172,9 @@ def _off(text: str, folder: Path) -> float:
 
 
 @pytest.mark.parametrize(
-    "text", [TRANSITION, CHAIN, RESIDUAL, ACTIVATED, NORMS], ids=["transition", "chain", "residual", "activated", "norms"]
+    "text",
+    [TRANSITION, CHAIN, RESIDUAL, ACTIVATED, GATED, NORMS],
+    ids=["transition", "chain", "residual", "activated", "gated", "norms"],
 )
 def test_they_are_right(apart: Callable[..., Any], text: str, tmp_path: Path) -> None:
     assert apart(_off, text, tmp_path) < 3e-3
