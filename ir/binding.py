@@ -254,9 +254,19 @@ def sizes_of(types: Mapping[str, TensorType], shapes: Mapping[str, tuple[int, ..
         wanted = tuple(evaluate(dim, sizes) for dim in type_.shape)
         if wanted != shapes[name]:
             detail = f" with {listed(sizes)}" if type_.symbols and sizes else ""
-            advice = _advice(type_, shapes[name]) or _what_fits(name, type_, shapes[name], sizes)
+            advice = _advice(type_, shapes[name]) or _what_fits(name, type_, shapes[name], sizes) or _where(name, type_, shapes[name])
             raise InvalidInput(f"input '{name}' has shape {list(shapes[name])}, expected {type_}{detail}{advice}")
     return sizes
+
+
+def _where(name: str, type_: TensorType, shape: tuple[int, ...]) -> str:
+    """The axes whose extents are numbers, and others; of images alone, the way out."""
+    apart = [axis for axis, (dim, size) in enumerate(zip(type_.shape, shape, strict=True)) if isinstance(dim, int) and dim != size]
+    said = "; " + ", ".join(f"axis {axis} is {shape[axis]}, not {type_.shape[axis]}" for axis in apart) if apart else ""
+    if apart != [0] or len(shape) < 2:
+        return said
+    named = ",".join(map(str, ("N", *type_.shape[1:])))
+    return f"{said}: give {type_.shape[0]} at a time, or compile the network with --input {name}:{named}"
 
 
 def _of_other_shape(name: str, type_: TensorType, shape: tuple[int, ...]) -> InvalidInput:

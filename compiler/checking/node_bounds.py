@@ -29,6 +29,10 @@ from .units import UNIT
 __all__ = ["NodeCheck", "NodeVerdict", "check_nodes"]
 
 SMALLEST = {"f16": 2.0**-24}  # between it and 0 lies nothing
+OVERFLOWS = (
+    "its Winograd tiles or quarters add values up before they multiply, beyond the greatest float here; scale the values down, or compile "
+    "with --winograd off"
+)
 UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rounding
 
 
@@ -36,7 +40,8 @@ UNDERFLOW = 2.0**-126  # float32 engines may flush what is smaller, at every rou
 class NodeVerdict:
     """One checked value. `worst` is its greatest error over its bound: at most 1 is fine. There it is `error`, and the bound is `bound`.
 
-    `covers` are the nodes between the captured operands and this value, itself last.
+    `covers` are the nodes between the captured operands and this value, itself last. With fewer products, by tiles or quarters, one
+    `overflows` that is infinite or NaN where float64 is not.
     """
 
     node: Node
@@ -44,6 +49,7 @@ class NodeVerdict:
     error: float
     worst: float
     bound: float = 0.0
+    overflows: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -51,7 +57,8 @@ class NodeVerdict:
 
     def __str__(self) -> str:
         covers = f", covering {', '.join(self.covers)}" if len(self.covers) > 1 else ""
-        return f"{self.node.where}{covers}: error {self.error:.2e} is {self.worst:.3g} of its bound"
+        why = f"; {OVERFLOWS}" if self.overflows else ""
+        return f"{self.node.where}{covers}: error {self.error:.2e} is {self.worst:.3g} of its bound{why}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,9 @@ def _verdict(kernel: Kernel, held: Mapping[Node, Array], sizes: Mapping[str, int
                 bounds[node] = own + (1 + gamma) * by(node, operands, [bounds.get(operand) for operand in node.inputs])
             began = True
     last = next(reversed(values))
-    return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), *_worst(held[kernel.result], values[last], bounds[last]))
+    got, expected = held[kernel.result], values[last]
+    overflows = bool(kernel.tile) and bool((~np.isfinite(got) & np.isfinite(expected)).any())
+    return NodeVerdict(kernel.result, tuple(node.name for node in kernel.covers), *_worst(got, expected, bounds[last]), overflows)
 
 
 def _unrounded(kernel: Kernel, held: Mapping[Node, Array]) -> dict[Node, Array]:

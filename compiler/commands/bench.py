@@ -34,6 +34,7 @@ from ..targets.options import FP32, TF32
 from .console import Console, emit_json, print_table, tell
 from .html_file import write_html
 from .options import THREADS, Number, gather, html_option, model_options, output_option
+from .unkept import say_unkept
 
 __all__ = ["command", "processor_name"]
 
@@ -97,6 +98,7 @@ def command(console: Console, request: Request, given: BenchOptions) -> None:
         console.say(f"'{request.model}': {_anew(artifact.target.precision)}")
     graph = console.load(request)
     how = _how(given, batch_of(graph, given.batch))
+    say_unkept(console, [measurable()[contender.engine] for contender in contenders])
     measured = measure(graph, contenders, how, left_out=None if given.backends else console.say)
     settings = _settings(how)
     _write(console, given, graph, measured, contenders, how, {"model": request.model, **settings})

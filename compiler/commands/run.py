@@ -31,6 +31,7 @@ from .options import THREADS, gather, model_options
 from .outputs import OUTPUT_FILE
 from .pictures import INPUTS, PictureOptions, labels_in, picture_options, preparing_from
 from .score import labelled
+from .unkept import say_unkept
 
 __all__ = ["command"]
 
@@ -90,6 +91,7 @@ def command(console: Console, request: Request, given: RunOptions, pictures: Pic
     first = next(batches)
     need_run(graph, first.arrays)
     (engine,) = placed(console, [engine], given.emulate)
+    say_unkept(console, () if artifact else [engine])
     run = engine.open(artifact, given.threads) if artifact else engine.start(graph, given.threads)
     made = [(batch.names, _of_photographs(run(batch.arrays), batch)) for batch in chain([first], batches)]
     names = [name for each, _ in made for name in each]

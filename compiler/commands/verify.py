@@ -38,6 +38,7 @@ from .devices import emulate_option, placed
 from .html_file import write_html
 from .options import THREADS, Number, gather, html_option, model_options
 from .pictures import INPUTS, PictureOptions, picture_options, preparing_from
+from .unkept import say_unkept
 
 __all__ = ["command"]
 
@@ -115,6 +116,7 @@ def command(console: Console, request: Request, given: VerifyOptions, pictures: 
     else:
         able = _able(console, graph, engines) if given.backends is None else engines
         engines = [engine.within(artifact) for engine in placed(console, able, given.emulate)]
+        say_unkept(console, () if artifact else engines)
         found = _Verified(_hold(console, graph, artifact, engines, inputs, given.seed, given.threads, given.tolerance))
     for line in () if given.as_json or found.apart else found.lines:  # what is apart has a sentence of its own
         tell(str(line))

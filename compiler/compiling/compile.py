@@ -52,6 +52,7 @@ __all__ = ["compile_as", "compile_network"]
 
 PACKAGES = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "apache-tvm", "apache-tvm-ffi")
 ALL_DIGITS = "tf32: kernels may multiply 19 bits of float32; the stock ones multiply all 32, and what is checked allows for either"
+NO_TILES = ("auto", "off")  # of Winograd, which any target may be asked for
 NO_CHOICE = TileChoice({}, ())  # for a target that has no tiles
 
 
@@ -172,6 +173,10 @@ def _need_fitting(graph: Graph, options: CompileOptions, target: Target) -> None
         fixed_batches(graph, options.batches)
     if target.processor is None and (options.mcpu or options.mtriple):
         raise UsageError(f"--mcpu and --mtriple are for a CPU, and the target is {options.target}; leave them out, or give -t cpu")
+    if target.processor is None and options.winograd not in NO_TILES:
+        raise UsageError(f"--winograd {options.winograd} is for a CPU, and kernels for {options.target} have no tiles of it; leave it out")
+    if not target.has_batches and not options.cuda_graph:
+        raise UsageError(f"--no-cuda-graph is for a GPU, and the target is {options.target}; leave it out")
 
 
 def _lines(report: Iterable[str]) -> list[str]:

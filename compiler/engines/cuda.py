@@ -95,6 +95,7 @@ def _engine(name: str, about: str, device: Callable[[], object], stand_in: Stand
         prices=CUDA_PRICES,
         word=_word,
         takes_tensors=True,
+        compiles=True,
         why_not_here=_why_not_here,
         stand_in=stand_in,
     )

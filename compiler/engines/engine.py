@@ -134,6 +134,7 @@ class Engine:
     `holds_wide` computes 16 bits in float32, and rounds what it shows, but not what it reads. With `takes_tensors` a run also takes what
     lies on its device. `start_over` and `open_over` give runs that write outputs over inputs, where it was compiled so; all others leave
     inputs as they are. `why_not_here` says why it cannot run here, if so, and `stand_in` what does instead where it is asked for by name.
+    One that `compiles` keeps kernels in the cache, where there is one.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Engine:
     open_over: Open | None = None
     why_not_here: Callable[[], str] = _nothing
     stand_in: StandIn | None = None
+    compiles: bool = False
 
     def stores(self, graph: Graph) -> dict[Node, Kernel]:
         """The kernels by the node whose value they store, in the graph's order."""

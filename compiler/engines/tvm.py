@@ -39,6 +39,7 @@ def tvm_engine(tiles: Tiles | None = None) -> Engine:
         start_profiled=functools.partial(_start_profiled, tiles),
         start_over=functools.partial(_start_over, tiles),
         open_over=_open_over,
+        compiles=True,
         of_artifact=lambda artifact: tvm_engine(artifact.target.tiles),
     )
 

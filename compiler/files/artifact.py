@@ -219,6 +219,9 @@ def _parsed(path: Path, place: Path) -> dict[str, Any]:
         manifest: Any = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(f"'{path}' has no {MANIFEST}; it is not a convc artifact") from error
+    except NotADirectoryError as error:
+        made = f"convc compile {path} -o {path.stem}.convc"
+        raise ArtifactError(f"'{path}' is a file, and an artifact is a directory; if it is a network compile it first: {made}") from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"'{path}': {MANIFEST} cannot be read: {error}") from error
     return cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}

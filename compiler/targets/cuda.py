@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 from ...backends.tvm.gpus.architectures import ARCHITECTURES, architecture
 from ...ir.errors import ArtifactError, BackendMissing, UsageError
 from ...ir.graph import Graph
+from ...ir.ops.conv import CONVS
+from ...ir.ops.conv_transpose import CONV_TRANSPOSES
+from ...ir.ops.linear import DENSE, MATMUL
 from .fields import are_names, has_numbers, is_packing, is_text, refuse_wrong
 from .options import FP32, PRECISIONS, CompileOptions
 from .prices import cuda_prices
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from ...backends.tvm.library.built import Library
 
 __all__ = ["CUDA", "CudaBuilt"]
+
+PRODUCTS = (*CONVS, *CONV_TRANSPOSES, DENSE, MATMUL)
 
 
 def _is_architecture(value: Any) -> bool:
@@ -152,6 +157,8 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     built = build_cuda(graph, folder, arch, batches=batches, **how)
     library, cubin = built.library.path.name, built.cubin.name if built.cubin else None
     say(f"built {library} for {arch.name} in {built.seconds:.1f} s{', from the cache' if built.found else ''}")
+    if options.precision == FP32 and any(node.kind in PRODUCTS for node in graph.ops):
+        say("fp32: products are TVM's stock rows, on ordinary units; --precision fp16, bf16 or tf32 has kernels on tensor cores")
     runs = how_it_runs(graph, batches, options.cuda_graph)
     say(runs)
     fixed = built.library.fixed

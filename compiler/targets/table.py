@@ -20,6 +20,9 @@ TARGETS = {target.name: target for target in (CPU, CUDA)}
 def target_named(name: str) -> Target:
     """Raises: UsageError for one that does not exist, be it the kind of machine after the colon."""
     base, colon, model = name.partition(":")
+    known = [each for base, target in TARGETS.items() for each in (base, *(f"{base}:{model}" for model in target.models))]
+    if name not in known and (near := next((each for each in known if _plain(each) == _plain(name)), None)):
+        raise UsageError(f"unknown target '{name}'; did you mean '{near}'?")
     if base not in TARGETS:
         raise UsageError(f"unknown target '{name}'; known are {', '.join(TARGETS)}")
     target = TARGETS[base]
@@ -27,6 +30,11 @@ def target_named(name: str) -> Target:
         kinds = f"known are {', '.join(f'{base}:{each}' for each in target.models)}" if target.models else f"{base} has no kinds"
         raise UsageError(f"unknown target '{name}'; {kinds}")
     return target
+
+
+def _plain(name: str) -> str:
+    """Without what people write otherwise: sm_90a as SM90a, or 90a."""
+    return name.lower().replace("_", "").replace("-", "").replace("sm", "")
 
 
 def need_precision(name: str, precision: str) -> None:

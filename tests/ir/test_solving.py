@@ -91,6 +91,8 @@ def test_names_stand_for_names():
         (("f32[N,H,W]", "f32[H+W]"), ((1, 2, 3), (6,)), "axis 0 is 6, and H+W is 5 where H=2, W=3"),
         (("f32[H*W,8]",), ((6, 8),), "input 'x0' has shape [6, 8], expected f32[H*W,8]; 6 does not tell H from W in H*W; give --input x0:6,8"),
         (("f32[N,4]", "f32[N,4]"), ((2, 4), (3, 4)), "input 'x1' has shape [3, 4], expected f32[N,4] with N=2"),
+        (("f32[1,3,16,16]",), ((3, 3, 16, 16),), "axis 0 is 3, not 1: give 1 at a time, or compile the network with --input x0:N,3,16,16"),
+        (("f32[N,1,32,32]",), ((3, 3, 32, 31),), "expected f32[N,1,32,32] with N=3; axis 1 is 3, not 1, axis 3 is 31, not 32"),
     ],
     ids=str,
 )  # fmt: skip

@@ -23,9 +23,11 @@ def fixed_batches(graph: Graph, asked: Sequence[int] | None = None) -> tuple[int
     """
     if asked is not None and (not asked or not all(0 < batch <= MOST for batch in asked)):
         raise UsageError(f"--batches {','.join(map(str, asked))}: each is from 1 to {MOST:,} images")
+    if twice := next((batch for place, batch in enumerate(asked or ()) if batch in (asked or ())[:place]), None):
+        raise UsageError(f"--batches {','.join(map(str, asked or ()))}: {twice} is given twice; give it once")
     name = the_batch(graph)
     if name is None and asked is not None:
-        why = _why_any(graph) or "here every size is a number"
+        why = _why_any(graph) or "here every size is a number; leave it out"
         raise UsageError(f"--batches is for a network whose batch is its only named size; {why}")
     if name is None:
         return None if graph.symbols else NO_NAME

@@ -48,6 +48,9 @@ def test_a_directory_that_is_not_safe_is_said_and_not_used(tmp_path, place):
     assert code == 0
     assert f"kernels are not kept: others can write to {place}" in said
     assert shown().startswith(f"not used: others can write to {place}")
+    for words in (("run",), ("verify", "-b", "tvm"), ("bench", "-b", "tvm", "--runs", "1")):
+        assert f"kernels are not kept: others can write to {place}" in convc(*words, tmp_path / "net.cir").err
+    assert "not kept" not in convc("run", tmp_path / "net.cir", "-b", "reference").err
     assert list(place.iterdir()) == []
 
 

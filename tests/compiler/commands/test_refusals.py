@@ -112,9 +112,15 @@ def test_an_option_that_is_given_twice(words, complaint):
     [
         (("--batches", "1"), "--batches is for a GPU; a library for cpu takes any batch"),
         (("-t", "cuda", "--batches", "1,-2"), "--batches 1,-2: give whole numbers with commas between them, such as 1,8,32"),
+        (
+            ("-t", "cuda:sm_90a", "--winograd", "f4"),
+            "--winograd f4 is for a CPU, and kernels for cuda:sm_90a have no tiles of it; leave it out",
+        ),
+        (("--no-cuda-graph",), "--no-cuda-graph is for a GPU, and the target is cpu; leave it out"),
+        (("-t", "CUDA:sm90a"), "unknown target 'CUDA:sm90a'; did you mean 'cuda:sm_90a'?"),
     ],
 )
-def test_batches_that_nobody_compiles_for(words, complaint, tmp_path):
+def test_what_is_for_another_target(words, complaint, tmp_path):
     refused(convc("compile", "lenet5", "-o", tmp_path / "x", "--no-check", *words), 2, complaint)
     assert not (tmp_path / "x").exists()
 

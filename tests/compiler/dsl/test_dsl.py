@@ -11,7 +11,7 @@ import convc as cc
 from convc.backends import reference
 from convc.compiler.compiling.module import Module
 from convc.ir.binding import match_inputs
-from convc.ir.errors import InvalidInput, InvalidModel, ShapeError, UsageError
+from convc.ir.errors import ArtifactError, InvalidInput, InvalidModel, ShapeError, UsageError
 from convc.ir.printer import print_graph
 
 
@@ -284,6 +284,11 @@ def test_a_module_is_given_no_array(given, complaint):
 def test_a_module_is_opened_by_an_engine_that_exists(tmp_path):
     with pytest.raises(UsageError, match="unknown backend 'tmv'; did you mean 'tvm'"):
         Module.open(tmp_path, backend="tmv")
+    (tmp_path / "own.onnx").touch()
+    with pytest.raises(
+        ArtifactError, match=r"own.onnx' is a file, and an artifact is a directory; .* first: convc compile .*own.onnx -o own.convc$"
+    ):
+        Module.open(tmp_path / "own.onnx", "cuda")
 
 
 def test_the_readme_s_python():

@@ -129,6 +129,8 @@ def test_an_unknown_target_is_refused(tmp_path: Path):
             "cuda:sm_70",
             r"^unknown target 'cuda:sm_70'; known are cuda:sm_80, cuda:sm_86, cuda:sm_89, cuda:sm_90, cuda:sm_90a, cuda:sm_100, cuda:sm_120$",
         ),
+        ("cuda:90-A", r"^unknown target 'cuda:90-A'; did you mean 'cuda:sm_90a'\?$"),
+        ("Cpu", r"^unknown target 'Cpu'; did you mean 'cpu'\?$"),
         ("cuda:", r"^unknown target 'cuda:'; known are cuda:sm_80, "),
         ("cpu:znver5", r"^unknown target 'cpu:znver5'; cpu has no kinds$"),
     ],

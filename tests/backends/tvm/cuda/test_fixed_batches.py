@@ -376,7 +376,9 @@ def test_runs_and_kernels_are_timed_by_events(apart: Callable[..., Any], folder:
 def test_which_batches() -> None:
     net = typed_graph(NET)
     assert fixed_batches(net) == (1, 8, 32, 256)
-    assert fixed_batches(net, (8, 1, 8)) == (1, 8)
+    assert fixed_batches(net, (8, 1)) == (1, 8)
+    with pytest.raises(UsageError, match=r"^--batches 8,1,8: 8 is given twice; give it once$"):
+        fixed_batches(net, (8, 1, 8))
     assert fixed_batches(typed_graph("graph @g(%x: f32[2,4]) { %y = relu(%x) return %y }")) == (0,)
     named = typed_graph("graph @g(%x: f32[N,4,H]) { %y = relu(%x) return %y }")
     assert fixed_batches(named) is None
