@@ -49,7 +49,7 @@ class GpuTile:
         return self.down == 1
 
     def __str__(self) -> str:
-        return f"tile {self.rows}x{self.cols}{' by wgmma' if self.by_groups else ''}"
+        return f"tile {self.rows}x{self.cols} by {'wgmma' if self.by_groups else 'mma.sync'}"
 
     @property
     def ahead(self) -> int:

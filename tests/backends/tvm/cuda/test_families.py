@@ -214,7 +214,7 @@ def test_what_is_computed_in_float32_is_one_kernel(apart: Callable[..., Any], tm
     text = _text("in float32")
     assert gpu_plan(typed_graph(text)).lines() == [
         "enter: x",
-        "conv 1x1, tile 64x16: c",
+        "conv 1x1, tile 64x16 by mma.sync: c",
         "local response norm: l, l.f16",
         "max pool: p",
         "avg pool: a, i",
@@ -223,7 +223,7 @@ def test_what_is_computed_in_float32_is_one_kernel(apart: Callable[..., Any], tm
         "batch norm: b, b.f16, y",
         "resize: big, half",
         "global avg pool: g, g.f16",
-        "conv 1x1, tile 64x16: j, m",
+        "conv 1x1, tile 64x16 by mma.sync: j, m",
         "leave: m",
     ]
     apart(run_emulated, text.replace("[N,", "[2,"), tmp_path, [{}])

@@ -58,7 +58,7 @@ def test_what_nobody_else_reads_is_written_in_place() -> None:
     graph = typed_graph(MODULE)
     assert gpu_plan(graph).lines()[-2:] == ["view in place: y", "leave: y"]
     assert "concat" not in "\n".join(gpu_plan(graph).lines())
-    assert "conv 3x3, tile 64x16, sums in 2 parts: c3, r3" in gpu_plan(specialize(graph, {"N": 1})).lines()
+    assert "conv 3x3, tile 64x16 by mma.sync, sums in 2 parts: c3, r3" in gpu_plan(specialize(graph, {"N": 1})).lines()
     assert "concat of 1, 1 in place: k" in gpu_plan(typed_graph(SKIP)).lines()
     assert "concat of 1, 7 in place: y" in gpu_plan(typed_graph(FAMILIES)).lines()
     wanted = {"view: f", "concat of 1, 1 in place: y", "pointwise: h", "view in place: k"}

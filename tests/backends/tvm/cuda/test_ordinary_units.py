@@ -50,7 +50,7 @@ def test_few_products_of_few_channels_are_planned_for_ordinary_units() -> None:
         "direct 3x2, 4 threads a sum: c2",
         "direct 3x2, 4 threads a sum: c3, s, m",
         "direct 2x3, 4 threads a sum: c4",
-        "conv 3x3, tile 16x64: c5",
+        "conv 3x3, tile 16x64 by mma.sync: c5",
     ]
 
 

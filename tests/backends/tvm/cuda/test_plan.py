@@ -50,15 +50,15 @@ def test_layout_changes_at_the_borders_alone() -> None:
     graph = typed_graph(RESIDUAL)
     assert gpu_plan(graph).lines() == [
         "enter: h",
-        "conv 3x3, tile 64x32: c1, r1",
-        "conv 3x3, tile 64x32: c2, a2, r2",
+        "conv 3x3, tile 64x32 by mma.sync: c1, r1",
+        "conv 3x3, tile 64x32 by mma.sync: c2, a2, r2",
         "leave: r2",
         "stock: s",
-        "conv 6x5, tile 64x16: f, d",
-        "conv 1x1, tile 64x16: e",
+        "conv 6x5, tile 64x16 by mma.sync: f, d",
+        "conv 1x1, tile 64x16 by mma.sync: e",
         "leave: e",
     ]
-    assert "tile 16x64, sums in 3 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 8})).lines())
+    assert "tile 16x64 by mma.sync, sums in 3 parts: f, d" in "\n".join(gpu_plan(specialize(graph, {"N": 8})).lines())
     assert gpu_plan(specialize(graph, {"N": 1})).lines()[-3:] == ["matvec 6x5: f, d", "matvec 1x1: e", "leave: e"]
 
 
@@ -83,7 +83,7 @@ def test_weights_lie_alike_for_every_batch() -> None:
 def test_float32_has_kernels_of_ours_only_as_tf32() -> None:
     graph = typed_graph(RESIDUAL.replace("f16", "f32"))
     assert gpu_plan(graph).works == {}
-    assert "conv 3x3, tile 64x32: c2, a2, r2" in gpu_plan(graph, tf32=True).lines()
+    assert "conv 3x3, tile 64x32 by mma.sync: c2, a2, r2" in gpu_plan(graph, tf32=True).lines()
 
 
 def _off_by_tf32(folder: Path) -> float:

@@ -50,12 +50,12 @@ WIDE = f"{CONV} %f = cast(%c) {{to=f32}}"
 PLANS = {
     "many operands": (f"{LAID} %y = concat({', '.join(['%p', '%x'] * 20)}) {{axis=1}}", "max pool: p; concat, channel by channel: y"),
     "a last operand of no whole chunk": (f"{CONV} %r = relu(%c) %y = concat(%r, %c, %x) {{axis=1}}", "pointwise: r; concat of 2, 1 in place: y"),
-    "8 phases": ("%w = param : f16[11,8,8,1] %y = conv_transpose2d(%x, %w) {strides=[8,1]}", "transposed conv 8 phases, tile 64x16: y"),
+    "8 phases": ("%w = param : f16[11,8,8,1] %y = conv_transpose2d(%x, %w) {strides=[8,1]}", "transposed conv 8 phases, tile 64x16 by mma.sync: y"),
     "scores in float32": (f"{SCORES} %d = cast(%f) {{to=f32}} %y = log_softmax(%d)", "softmax: y"),
     "a softmax that is asked for": (f"{CONV} %y = softmax(%c)", "softmax: y"),
     "an image in float32, and back": (f'{WIDE} %r = resize(%f) {{mode="nearest", scales=[2.0,2.0]}} %y = cast(%r) {{to=f16}}', "resize: r, y; leave: y"),
     "a maximum in float32": (f"{WIDE} %l = local_response_norm(%f) {{size=3}} %y = global_max_pool(%l)", "local response norm: l; global max pool: y"),
-    "another type of 16 bits": (f"{WIDE} %h = cast(%f) {{to=bf16}} %v = param : bf16[8,16,1,1] %y = conv2d(%h, %v)", "leave: f; enter: h; conv 1x1, tile 64x16: y"),
+    "another type of 16 bits": (f"{WIDE} %h = cast(%f) {{to=bf16}} %v = param : bf16[8,16,1,1] %y = conv2d(%h, %v)", "leave: f; enter: h; conv 1x1, tile 64x16 by mma.sync: y"),
     "a widened value that is asked for": (f"{CONV} %z = cast(%c) {{to=f32}} %y = local_response_norm(%z) {{size=3}}", "leave: z; local response norm: y; leave: y"),
     "a relu between casts": (f"{WIDE} %q = concat(%f, %f) {{axis=1}} %r = relu(%q) %y = global_avg_pool(%r)", "concat: q.f16; pointwise: r.f16; global avg pool: y"),
     "channels counted from the end": (f"{CONV} %y = concat(%x, %c) {{axis=-3}}", "concat, channel by channel: y"),
@@ -101,6 +101,6 @@ def test_a_plan_is_for_its_gpus_and_its_precision() -> None:
     lines = {name: gpu_plan(typed_graph(text), arch=arch).lines()[1] for name, arch in ARCHITECTURES.items()}
     assert "by wgmma" in lines["sm_90a"]
     assert "tile 128x128" in lines["sm_86"]
-    assert "tile 128x256" in lines["sm_90"]
+    assert "tile 128x256 by mma.sync" in lines["sm_90"]
     plan = gpu_plan(typed_graph(text.replace("f16", "f32")), arch=ARCHITECTURES["sm_86"], tf32=True)
     assert (plan.arch.name, plan.tf32) == ("sm_86", True)

@@ -68,10 +68,10 @@ NORMS = """graph @norms(%x: f16[2,24,5,6]) {
 def test_float32_between_two_casts_changes_no_layout() -> None:
     assert gpu_plan(typed_graph(TRANSITION)).lines() == [
         "enter: x",
-        "conv 1x1, tile 64x32: c",
+        "conv 1x1, tile 64x32 by mma.sync: c",
         "batch norm: b, r",
         "avg pool: a, h",
-        "conv 1x1, tile 64x16: d",
+        "conv 1x1, tile 64x16 by mma.sync: d",
         "global avg pool: p",
         "view: l",
         "softmax: y",
@@ -82,7 +82,7 @@ def test_float32_between_two_casts_changes_no_layout() -> None:
         "batch norm: b, r",
         "local response norm: k",
         "pointwise: z, q, h",
-        "conv 1x1, tile 64x16: y",
+        "conv 1x1, tile 64x16 by mma.sync: y",
         "leave: y",
     ]
 
@@ -102,7 +102,12 @@ def test_a_cast_that_is_returned_keeps_its_name() -> None:
 
 def test_activations_in_float32_are_steps_of_the_kernel_before() -> None:
     lines = gpu_plan(typed_graph(ACTIVATED)).lines()
-    assert lines == ["enter: x", "conv 3x3, tile 64x16: c, f, g, h, r, f2, k, h2", "conv 1x1, tile 64x16: y", "leave: y"]
+    assert lines == [
+        "enter: x",
+        "conv 3x3, tile 64x16 by mma.sync: c, f, g, h, r, f2, k, h2",
+        "conv 1x1, tile 64x16 by mma.sync: y",
+        "leave: y",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["gelu", "mish", "softplus", "tanh", "elu", "selu", "sigmoid", "hard_swish", "erf", "abs"])
@@ -127,11 +132,11 @@ def test_one_that_is_returned_in_float32_is_not_rounded() -> None:
 def test_norms_in_float32_are_one_kernel_each() -> None:
     assert gpu_plan(typed_graph(NORMS)).lines() == [
         "enter: x",
-        "conv 3x3, tile 64x16: c",
+        "conv 3x3, tile 64x16 by mma.sync: c",
         "group norm: p, n, q, b",
-        "conv 1x1, tile 64x16: d",
+        "conv 1x1, tile 64x16 by mma.sync: d",
         "group norm: k, e, h",
-        "conv 1x1, tile 64x16: y",
+        "conv 1x1, tile 64x16 by mma.sync: y",
         "leave: y",
     ]
 
@@ -143,7 +148,7 @@ def test_what_else_is_read_between_transposes_stays() -> None:
 
 def test_a_cast_that_something_else_reads_ends_the_chain() -> None:
     text = ACTIVATED.replace("return %y", "%z = reduce_sum(%f) return %y, %z")
-    assert "conv 3x3, tile 64x16: c" in gpu_plan(typed_graph(text)).lines()
+    assert "conv 3x3, tile 64x16 by mma.sync: c" in gpu_plan(typed_graph(text)).lines()
 
 
 def test_products_in_float32_are_left_to_their_rows() -> None:
