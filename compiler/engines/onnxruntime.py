@@ -22,6 +22,7 @@ from ...passes.analysis.prices import Prices
 from .engine import Engine, Kernel, KernelTime, Run, StandIn, Watched, chunks
 
 if TYPE_CHECKING:
+    from ...backends.onnx.kernel_times import OperatorTime
     from ..files.artifact import Artifact
 
 __all__ = ["APPENDS", "ONNXRUNTIME", "ONNXRUNTIME_CUDA"]
@@ -65,13 +66,13 @@ def _kernel_times(graph: Graph, threads: int | None, inputs: Mapping[str, Array]
     from ...backends.onnx.kernel_times import operator_times
     from ...backends.onnx.write.export import to_model
 
-    times = operator_times(graph, to_model(graph), threads, inputs, runs)
-    return [
-        KernelTime(part.op, names, each.microseconds, each.macs, each.products, each.bytes, part.moves, each.least)
-        for each in times
-        for part in (each.part,)
-        for names in (tuple(node.name for node in part.nodes),)
-    ]
+    return list(map(_told, operator_times(graph, to_model(graph), threads, inputs, runs)))
+
+
+def _told(time: OperatorTime) -> KernelTime:
+    part = time.part
+    names = tuple(node.name for node in part.nodes)
+    return KernelTime(part.op, names, time.microseconds, time.macs, time.products, time.bytes, part.moves, time.least)
 
 
 def _open(how: _How, artifact: Artifact, threads: int | None) -> Run:

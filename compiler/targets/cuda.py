@@ -15,7 +15,7 @@ from ...ir.ops.conv import CONVS
 from ...ir.ops.conv_transpose import CONV_TRANSPOSES
 from ...ir.ops.linear import DENSE, MATMUL
 from .fields import are_names, has_numbers, is_packing, is_text, refuse_wrong
-from .options import FP32, PRECISIONS, CompileOptions
+from .options import FP32, PRECISIONS, TF32, CompileOptions
 from .prices import cuda_prices
 from .target import PACKED, Held, Peak, Say, Target, packing_of
 
@@ -153,7 +153,7 @@ def _build(graph: Graph, folder: Path, tiles: Mapping[str, int], options: Compil
     _, _, model = options.target.partition(":")
     arch = architecture(model) if model else architecture_here()
     batches = fixed_batches(graph, options.batches)
-    how = {"cuda_graph": options.cuda_graph, "tf32": options.precision == "tf32", "cached": options.cached}
+    how = {"cuda_graph": options.cuda_graph, "tf32": options.precision == TF32, "cached": options.cached}
     built = build_cuda(graph, folder, arch, batches=batches, **how)
     library, cubin = built.library.path.name, built.cubin.name if built.cubin else None
     say(f"built {library} for {arch.name} in {built.seconds:.1f} s{', from the cache' if built.found else ''}")

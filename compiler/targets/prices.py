@@ -8,7 +8,7 @@ from ...backends.tvm.cpu.kernels.epilogue import STEPS
 from ...backends.tvm.cuda.kernels.epilogue import GPU_STEPS
 from ...ir.ops.shape import CONCAT
 from ...passes.analysis.prices import Prices
-from .options import FP32
+from .options import FP32, TF32
 
 __all__ = ["CPU_PRICES", "CUDA_PRICES", "cpu_prices", "cuda_prices"]
 
@@ -22,7 +22,7 @@ CUDA_PRICES = Prices(macs=15e12, bytes=1.6e12, layer=4e-6, cut=1, appends=frozen
 HALF_PRICES = replace(
     CUDA_PRICES, macs=250e12, bytes=3.2e12, layer=2e-6, appends=frozenset({*STEPS, *GPU_STEPS}), in_place=frozenset({CONCAT})
 )
-BY_PRECISION = {FP32: CUDA_PRICES, "tf32": replace(HALF_PRICES, macs=125e12, bytes=1.6e12)}
+BY_PRECISION = {FP32: CUDA_PRICES, TF32: replace(HALF_PRICES, macs=125e12, bytes=1.6e12)}
 
 
 def cpu_prices(precision: str) -> Prices:
