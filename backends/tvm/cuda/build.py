@@ -144,7 +144,7 @@ def _refuse_empty(graph: Graph, way_out: str) -> None:
 
 def _kernels(plans: Mapping[str, GpuPlan]) -> tuple[str, ...]:
     """What runs, for people: for each function in turn, or once where all run the same."""
-    lines = {name: plan.lines() for name, plan in plans.items()}
+    lines = {name: plan.lines(reasons=True) for name, plan in plans.items()}
     if len(set(map(tuple, lines.values()))) == 1:
         return tuple(next(iter(lines.values())))
     return tuple(line for name, each in lines.items() for line in (f"{name}:", *(f"  {line}" for line in each)))

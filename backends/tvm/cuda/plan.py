@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 from ....ir.graph import Graph, Node
 from ....ir.types import HALVES
-from ..cpu.laid import LaidPlan, PlannedCall
+from ..cpu.laid import STOCK, LaidPlan, PlannedCall
 from ..gpus.architectures import USUAL, Architecture
 from .casts import moved_casts
 from .in_place import written_in_place
 from .kernels.kernel import VIEW
 from .rules import GPU_MAKERS
+from .why_stock import why_stock
 from .wide_rules import in_float32, is_read_narrow
 from .work import TYPES, Around, GpuWork
 
@@ -40,11 +41,14 @@ class GpuPlan(LaidPlan[GpuWork]):
         """Everything that runs, in order; a concatenation for which nothing is moved is a view of what was written."""
         return [replace(call, kernel=VIEW) if call.work and not call.work.operands else call for call in self.steps(ENTER, LEAVE)]
 
-    def lines(self) -> list[str]:
-        """What runs, a line each, for people."""
-        return [
-            f"{_words(call)}: {', '.join(node.name for node in (call.work.covers if call.work else (call.node,)))}" for call in self.calls
-        ]
+    def lines(self, *, reasons: bool = False) -> list[str]:
+        """What runs, a line each, for people; with `reasons` also why a row is stock."""
+        return [self._line(call, reasons) for call in self.calls]
+
+    def _line(self, call: GpuCall, reasons: bool) -> str:
+        names = ", ".join(node.name for node in (call.work.covers if call.work else (call.node,)))
+        is_asked = reasons and call.kernel == STOCK and not call.node.kind.facts.is_view
+        return f"{_words(call)}: {names}" + (f" ({why_stock(call.node, tf32=self.tf32)})" if is_asked else "")
 
 
 def _words(call: GpuCall) -> str:

@@ -183,3 +183,19 @@ def _off(text: str, folder: Path) -> float:
 )
 def test_they_are_right(apart: Callable[..., Any], text: str, tmp_path: Path) -> None:
     assert apart(_off, text, tmp_path) < 3e-3
+
+
+@pytest.mark.parametrize(
+    ("lines", "given", "why"),
+    [
+        ("%y = tan(%x)", "%x: f16[2,8,4,4]", "no kernel for tan"),
+        ("%w = param : f16[8,8,1,1,1] %y = conv3d(%x, %w)", "%x: f16[2,8,4,4,4]", "no kernel for conv3d"),
+        ("%w = param : f32[8,8,1,1] %y = conv2d(%x, %w)", "%x: f32[2,8,4,4]", "a product in float32"),
+        ("%y = gelu(%x)", "%x: f32[2,8,4,4]", "in float32, and not between two casts"),
+        ("%y = max_pool(%x) {kernel=[2,2]}", "%x: f16[2,8,H,W]", "named sizes besides the batch"),
+        ("%y = softmax(%x) {axis=2}", "%x: f16[2,8,4,4]", "of shapes, constants or attributes that no kernel takes"),
+    ],
+)
+def test_a_stock_row_says_why_it_is_one(lines: str, given: str, why: str) -> None:
+    told = gpu_plan(typed_graph(f"graph @g({given}) {{ {lines} return %y }}")).lines(reasons=True)
+    assert f"stock: y ({why})" in told
