@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
 
@@ -32,6 +33,7 @@ def _steps(limit: float) -> list[Step[Found]]:
         Step("crashes", 60.0, lambda found: os._exit(7)),
         Step("three", 60.0, _note("three")),
         Step("hangs", limit, lambda found: time.sleep(60)),
+        Step("interrupted", 60.0, lambda found: os.kill(os.getpid(), signal.SIGINT)),  # as by Ctrl-C, which all processes get
         Step("four", 60.0, _note("four")),
     ]
 

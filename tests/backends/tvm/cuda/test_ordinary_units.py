@@ -166,3 +166,15 @@ def test_sums_are_split_where_filters_fill_no_gpu_and_a_part_is_worth_a_launch()
     for channels in range(2048, 200000, 2048):
         parts, rounds = parts_of(ConvSizes(1, channels, 10, 1, 1, PIXEL), F16, H100), channels // 2048
         assert parts == 1 or (parts - 1) * -(-rounds // parts) < rounds
+
+
+def test_the_size_of_a_gpu_decides_about_parts_and_sharers() -> None:
+    """An A100 has 108 multiprocessors, an H100 132, a B200 148: 70 blocks fill one of the first two, and 132 of 256 pixels too."""
+    gpus = [ARCHITECTURES[name] for name in ("sm_80", "sm_90", "sm_100")]
+    assert [parts_of(ConvSizes(1, 25088, 560, 1, 1, PIXEL), F16, arch) for arch in gpus] == [1, 1, 2]
+    assert [sharers_of(ConvSizes(1, 6, 8, 176, 192, (3, 3), pads=(1, 1, 1, 1)), arch) for arch in gpus] == [1, 1, 2]
+
+
+def test_there_are_few_parts_to_add() -> None:
+    """A thread reads one after the other."""
+    assert max(parts_of(ConvSizes(1, channels, 10, 1, 1, PIXEL), F16, H100) for channels in range(2048, 400000, 2048)) == 16
