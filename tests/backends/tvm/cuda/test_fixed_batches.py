@@ -387,3 +387,9 @@ def test_which_batches() -> None:
         fixed_batches(named, (1,))
     with pytest.raises(UsageError, match=r"^--batches 0: each is from 1 to 1,048,576 images$"):
         fixed_batches(net, (0,))
+    with pytest.raises(UsageError, match=r"^--batches 1,1048577: each is from 1 to"):
+        fixed_batches(net, (1, 1 << 20 | 1))
+    assert [how_it_runs(net, (1, 8), cuda_graph) for cuda_graph in (True, False)] == [
+        "a run is one launch, of a CUDA graph; for batches of 1, 8, others among them",
+        "a run launches each kernel by itself (--no-cuda-graph); for batches of 1, 8, others among them",
+    ]

@@ -91,6 +91,13 @@ def test_what_is_read_twice_or_given_is_copied(lines: str) -> None:
     assert "concat: y" in plan.lines()
 
 
+def test_a_concatenation_within_another_is_copied() -> None:
+    """Its own operands are written there, and would not move with it."""
+    nested = """graph @nested(%x: f16[2,16,4,4]) { %a = max_pool(%x) {kernel=[1,1]} %b = avg_pool(%x) {kernel=[1,1]} %k = concat(%a, %b) {axis=1}
+        %d = avg_pool(%x) {kernel=[1,1]} %y = concat(%k, %d) {axis=1} return %y }"""
+    assert {"view in place: k", "concat of 1, 1 in place: y"} <= set(gpu_plan(typed_graph(nested)).lines())
+
+
 @pytest.mark.parametrize("text", [SKIP, FAMILIES, SCORES, MODULE.replace("[N,", "[1,")], ids=["skip", "families", "scores", "split sums"])
 def test_with_a_plan_of_memory_they_are_right(apart: Callable[..., Any], tmp_path: Path, text: str) -> None:
     apart(run_fixed_emulated, text, tmp_path)

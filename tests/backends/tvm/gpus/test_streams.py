@@ -11,18 +11,22 @@ import pytest
 
 from convc.backends.tvm.gpus import streams
 from convc.backends.tvm.gpus.streams import Stream
+from convc.ir.errors import KernelFault
 
 
 class Runtime:
-    """One of which every call succeeds, and is counted."""
+    """One of which every call succeeds but that which `fails`, and is counted."""
 
-    def __init__(self) -> None:
-        self.calls = Counter[str]()
+    def __init__(self, fails: str = "") -> None:
+        self.calls, self.fails = Counter[str](), fails
+
+    def cudaGetErrorString(self, error: int) -> bytes:
+        return b"unspecified launch failure"
 
     def __getattr__(self, name: str) -> Callable[..., int]:
         def call(*_: Any) -> int:
             self.calls[name] += 1
-            return 0
+            return 719 if name == self.fails else 0
 
         return call
 
@@ -61,3 +65,12 @@ def test_one_thread_captures_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         assert runtime.calls["cudaStreamBeginCapture"] == 1
     other.join()
     assert runtime.calls["cudaStreamBeginCapture"] == 2
+
+
+def test_who_calls_after_a_failure_is_not_told_of_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's runtime would, also other libraries in the same thread."""
+    runtime = Runtime("cudaStreamSynchronize")
+    monkeypatch.setattr(streams, "library", lambda: runtime)
+    with pytest.raises(KernelFault, match=r"^CUDA did not finish: unspecified launch failure$"):
+        Stream().wait()
+    assert runtime.calls["cudaGetLastError"] == 1
