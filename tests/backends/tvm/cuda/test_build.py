@@ -12,7 +12,7 @@ from convc.backends.tvm.cuda import build as cuda_build
 from convc.backends.tvm.cuda import machine_code
 from convc.backends.tvm.cuda.build import build_cuda
 from convc.backends.tvm.gpus.architectures import architecture
-from convc.ir.errors import UnsupportedOp
+from convc.ir.errors import UnsupportedOp, UsageError
 from convc.tests.support.graphs import typed_graph
 from convc.tests.support.machine_code import needs_nvcc
 from convc.tests.support.tvm_modules import SMALL
@@ -89,3 +89,15 @@ def test_kernels_of_fixed_batches_do_not_test_their_arguments_at_each_launch(tmp
     fixed, for_any = (build_cuda(graph, tmp_path / str(batches), batches=batches, check=False) for batches in ((1, 2), None))
     assert b"Mismatched" not in fixed.library.path.read_bytes()
     assert b"Mismatched" in for_any.library.path.read_bytes()
+
+
+def test_gpus_that_nvcc_does_not_know_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lists sm_90 for sm_90a too; where it lists nothing, it is asked for the code itself."""
+    listed = ["sm_80 sm_90"]
+    monkeypatch.setattr(machine_code, "_said_by_nvcc", lambda option: listed[0])
+    for name in ("sm_80", "sm_90", "sm_90a"):
+        machine_code.refuse_unknown(architecture(name))
+    with pytest.raises(UsageError, match=r"^the nvcc here does not know sm_100; it knows sm_80, sm_90$"):
+        machine_code.refuse_unknown(architecture("sm_100"))
+    listed[0] = ""
+    machine_code.refuse_unknown(architecture("sm_100"))
