@@ -198,6 +198,9 @@ def _hint(error: click.ClickException) -> str:
         return ""
     if isinstance(error, click.NoSuchOption) and isinstance(context.command, click.Group):
         return f"; options of a command stand after its name, as in `{context.command_path} export MODEL -O2`"
+    if isinstance(error, click.NoSuchOption) and error.option_name == "--precision" and context.command.name == "optimize":
+        exported = "`convc export IN.onnx -O2 --precision fp16` also keeps in float32 what leaves its range"
+        return f"; --enable to-float16 runs the pass, and {exported}"
     takes_files = any("-i" in param.opts for param in context.command.params)
     if isinstance(error, click.NoSuchOption) and error.option_name in ("-i", "--inputs") and not takes_files:
         if any(param.name in ("photo", "folder") for param in context.command.params):

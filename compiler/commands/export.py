@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from ...backends.onnx.write.export import need_opset
 from ...ir.errors import ConvcError, UsageError
 from ...ir.graph import Graph
 from ...passes.recompute import step_within, words_of
-from ..compiling.precision import NARROW, Narrowed, feeds_of, in_precision, need_use
+from ..compiling.precision import NARROW, Narrowed, feeds_of, in_precision, need_float32, need_use
 from ..engines.onnxruntime import ONNXRUNTIME
 from ..engines.optimize import optimize
 from ..files.entering import Entering
@@ -71,6 +72,7 @@ def command(console: Console, request: Request, given: ExportOptions) -> None:
     if given.precision == "tf32":
         raise UsageError("tf32 is how a GPU multiplies float32, and no file says it: the runtime that loads one decides; export as fp32")
     need_use(given.calibration, given.precision)
+    need_opset(given.opset)
     graph, source = load_with_source(request, console.zoo, console.say)
     entering = entering_from(console, request, graph, given.calibration)
     _need_fitting(given)
@@ -119,6 +121,7 @@ def _narrowed(console: Console, graph: Graph, precision: str, calibration: tuple
     """What leaves the range of 16 bits on an input drawn at random, or on those for calibration, stays in float32."""
     if precision not in NARROW:
         return None
+    need_float32(graph, precision)
     try:
         feeds = feeds_of(graph, calibration, 0, drawn=True, entering=entering, say=console.say)
         return in_precision(graph, precision, feeds, ONNXRUNTIME.prices)

@@ -65,12 +65,15 @@ def command(console: Console, source: Path, output: Path, given: OptimizeOptions
     """Read IN.onnx, run the passes, and write OUT.onnx: fewer nodes, the same answers.
 
     A file that cannot be improved is copied unchanged, and a pass of a level that would make a figure worse is left out. One that is named,
-    with -p or --enable, is done whatever it makes worse. Nothing is written when the check fails.
+    with -p or --enable, is done whatever it makes worse. Nothing is written when the check fails. OUT.onnx may be IN.onnx, which it then
+    replaces.
     """
     from ...backends.onnx.file.saving import save_model
+    from ...backends.onnx.write.export import need_opset
 
     if source.suffix != ".onnx" or output.suffix != ".onnx":
         raise UsageError(f"'{source}' to '{output}': both must be .onnx files")
+    need_opset(given.opset)
     shapes = pairs("--input", given.shapes, ":")
     named = named_passes(passes)
     better = better_file(source, _pipeline(console, passes), shapes, given.opset, strict=given.strict, named=named, say=console.say)
@@ -155,6 +158,7 @@ def _sweep(console: Console, better: Better, source: Path, output: Path) -> None
 
     if output.resolve() != source.resolve():
         return
+    console.say(f"{source} is replaced by the new file")
     for path in unchanged_files(better.imported.model.folder, better.imported.model.files):
         if path.name.startswith(f"{source.name}."):
             path.unlink()

@@ -7,8 +7,9 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from ...backends.onnx.write.export import need_opset
 from ...backends.tvm.cuda.batches import fixed_batches
 from ...ir.binding import batch_names
 from ...ir.errors import KernelMissing, Mismatch, UsageError
@@ -167,9 +168,11 @@ def _need_fitting(graph: Graph, options: CompileOptions, target: Target) -> None
     """
     need_precision(options.target, options.precision)
     need_use(options.calibration, options.precision)
+    need_opset(options.opset)
     if options.batches is not None and not target.has_batches:
         raise UsageError(f"--batches is for a GPU; a library for {target.name} takes any batch")
     if options.batches is not None:
+        _need_several(options.batches)
         fixed_batches(graph, options.batches)
     if target.processor is None and (options.mcpu or options.mtriple):
         raise UsageError(f"--mcpu and --mtriple are for a CPU, and the target is {options.target}; leave them out, or give -t cpu")
@@ -177,6 +180,12 @@ def _need_fitting(graph: Graph, options: CompileOptions, target: Target) -> None
         raise UsageError(f"--winograd {options.winograd} is for a CPU, and kernels for {options.target} have no tiles of it; leave it out")
     if not target.has_batches and not options.cuda_graph:
         raise UsageError(f"--no-cuda-graph is for a GPU, and the target is {options.target}; leave it out")
+
+
+def _need_several(batches: Any) -> None:
+    """Raises: UsageError for one number where several are wanted, or for what are none."""
+    if not isinstance(batches, Sequence) or not all(isinstance(each, int) for each in cast("Sequence[object]", batches)):
+        raise UsageError(f"batches={batches!r}: give whole numbers in a tuple, such as ({batches if isinstance(batches, int) else 8},)")
 
 
 def _lines(report: Iterable[str]) -> list[str]:

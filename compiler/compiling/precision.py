@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,13 @@ from ...ir.graph import Graph, Node
 from ...ir.ops.elementwise import CAST
 from ...ir.ops.opaque import OPAQUE
 from ...ir.ops.quantize import DEQUANTIZE_LINEAR
+from ...ir.suggest import not_there
 from ...ir.types import Array, limits_of
 from ...passes.analysis.prices import Prices
 from ...passes.catalog import PASSES
 from ...passes.manager import Stage, run_passes
 from ...passes.pipelines import PRECISIONS
+from ...passes.precision.candidates import WORDS
 from ...passes.precision.narrowed import Kept
 from ...passes.rewriting.ledger import Ledger
 from ...passes.to_bfloat16 import to_bfloat16
@@ -27,9 +30,9 @@ from ..files.calibration import batched, read_calibration
 from ..files.entering import Entering
 from ..files.images import Preparing
 from ..files.inputs import random_inputs
-from ..files.photographs import Said
+from ..files.photographs import Said, photographs_in
 
-__all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision", "need_use"]
+__all__ = ["NARROW", "Narrowed", "feeds_of", "in_precision", "need_float32", "need_use"]
 
 Narrowing = Callable[[Graph, Ledger, Kept], Graph]
 RUNS: Mapping[str, tuple[str, Narrowing]] = {"fp16": ("f16", to_float16), "bf16": ("bf16", to_bfloat16)}
@@ -51,10 +54,13 @@ def in_precision(graph: Graph, precision: str, feeds: Iterable[Mapping[str, Arra
     """`graph` in fp16 or bf16; None for other precisions, which are no matter of types.
 
     What would leave the range of 16 bits on one of the `feeds` stays in float32.
+
+    Raises: UsageError for a network in 16 bits of another kind.
     """
     if precision not in PRECISIONS:
         return None
     step, (dtype, run) = PRECISIONS[precision], RUNS[precision]
+    need_float32(graph, precision)
     kept = _beyond(graph, feeds, dtype)
 
     def run_keeping(graph: Graph, ledger: Ledger) -> Graph:
@@ -67,9 +73,22 @@ def in_precision(graph: Graph, precision: str, feeds: Iterable[Mapping[str, Arra
 
 
 def need_use(calibration: tuple[str, ...], precision: str) -> None:
-    """Raises: UsageError for calibration inputs that nobody would look at."""
+    """Raises: UsageError for calibration inputs that nobody would look at, or that are not there."""
     if calibration and precision not in NARROW:
         raise UsageError(f"--calibration finds what leaves the range of 16 bits; give --precision {' or '.join(NARROW)} with it")
+    for file in calibration:
+        is_file = photographs_in(file) in (None, [Path(file)])  # rather than a folder or a pattern
+        if is_file and not Path(file).exists():
+            raise UsageError(f"--calibration: {not_there(file)}")
+
+
+def need_float32(graph: Graph, precision: str) -> None:
+    """Raises: UsageError for a network whose products have 16 bits of another kind already, so that nothing would be made of them."""
+    types = dict.fromkeys(node.typed.dtype for node in graph.ops if node.kind.facts.narrow(node.op) == "gains")
+    if precision in RUNS and types and not {"f32", "f64", RUNS[precision][0]}.intersection(types):
+        words = " and ".join(WORDS[each] for each in types)
+        way_out = "leave --precision out, or begin with the network in float32"
+        raise UsageError(f"@{graph.name} multiplies in {words}, and {precision} is made of float32 alone; {way_out}")
 
 
 def feeds_of(

@@ -18,7 +18,7 @@ from ..file.types_text import read_type
 from .onnx_emitter import OnnxEmitter
 from .onnx_rows import ROWS
 
-__all__ = ["MIN_OPSET", "UNWRITTEN", "bytes_of", "declaration", "newest_opset", "to_model", "to_shell"]
+__all__ = ["MIN_OPSET", "UNWRITTEN", "bytes_of", "declaration", "need_opset", "newest_opset", "to_model", "to_shell"]
 
 MIN_OPSET = 7  # where broadcasting became NumPy's and batch norm lost its old attributes
 UNWRITTEN = "convc.unwritten"  # the domain of what stands for an op that ONNX cannot say, until it is replaced or refused
@@ -119,15 +119,18 @@ def _own_opset(graph: Graph) -> int | None:
 
 
 def _checked_opset(opset: int | None) -> int:
+    need_opset(opset)
+    return newest_opset() if opset is None else opset
+
+
+def need_opset(opset: int | None) -> None:
+    """Raises: UsageError for one out of range; None asks for none."""
     from onnx.defs import onnx_opset_version
 
-    if opset is None:
-        return newest_opset()
-    if not MIN_OPSET <= opset <= onnx_opset_version():
+    if opset is not None and not MIN_OPSET <= opset <= onnx_opset_version():
         raise UsageError(
             f"opset {opset} is not supported; choose {MIN_OPSET} to {onnx_opset_version()} (onnxruntime here runs up to {newest_opset()})"
         )
-    return opset
 
 
 def _check_size(graph: Graph) -> None:

@@ -96,6 +96,11 @@ def test_float16_is_done_where_it_is_asked_for_by_name(asked: str, tmp_path: Pat
     np.testing.assert_allclose(answers(output, {"image": stored["image"]})[0], stored["logits"], rtol=0.02, atol=0.02)
 
 
+def test_a_precision_is_another_commands():
+    wanted = "No such option '--precision'; --enable to-float16 runs the pass, and `convc export IN.onnx -O2 --precision fp16` also keeps"
+    assert wanted in convc("optimize", "net.onnx", "out.onnx", "--precision", "fp16").err
+
+
 def test_a_dimension_is_pinned(tmp_path: Path):
     output = tmp_path / "pinned.onnx"
     stored = np.load(TORCH / "unet_ts13.npz")
@@ -119,6 +124,7 @@ def test_what_a_file_kept_its_weights_in_goes_with_it(tmp_path: Path, place: str
     onnx.save_model(model, source, save_as_external_data=True, location=place, size_threshold=0)
     done = convc("optimize", source, source)
     assert done.code == 0, done.err
+    assert f"{source} is replaced by the new file\n" in done.err
     assert (tmp_path / place).exists() == remains
     assert ("has its weights inside, and reads" if remains else "removed") in done.err
     assert convc("verify", source, "-b", "onnx").code == 0

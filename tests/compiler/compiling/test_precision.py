@@ -106,6 +106,28 @@ def test_what_reads_a_value_beyond_stays_and_infinities_are_no_reason():
         assert narrowed.lines[1:] == lines
 
 
+@pytest.mark.parametrize(("dtype", "precision", "said"), [("f16", "bf16", "float16"), ("bf16", "fp16", "bfloat16")])
+def test_what_is_narrow_already_is_not_made_so_in_name(dtype: str, precision: str, said: str, tmp_path: Path):
+    path = tmp_path / "net.cir"
+    path.write_text(f"graph @g(%x: {dtype}[N,4]) {{ %w = param : {dtype}[8,4] %y = dense(%x, %w) return %y }}")
+    wanted = f"@g multiplies in {said}, and {precision} is made of float32 alone; leave --precision out"
+    refused(convc("export", path, "--precision", precision, "-o", tmp_path / "net.onnx"), 2, wanted)
+    done = convc("compile", path, "-t", "cuda:sm_90", "--precision", precision, "-o", tmp_path / "art")
+    assert (done.code, wanted in done.err) == (2, True)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"), [("--opset", "5", "opset 5 is not"), ("--calibration", "no.npz", "there is no file 'no.npz'")]
+)
+def test_what_cannot_be_is_refused_before_the_work(option: str, value: str, said: str, tmp_path: Path):
+    done = convc("export", "lenet5", "--precision", "fp16", option, value, "-o", tmp_path / "net.onnx")
+    refused(done, 2, said)
+    assert "products" not in done.err
+    with pytest.raises(UsageError, match=r"batches=4: give whole numbers in a tuple, such as \(4,\)"):
+        cc.compile_network(cc.models.lenet5(), tmp_path / "art", "cuda:sm_90", batches=4)
+
+
 OVER = """graph @over(%x: f32[N,4]) {{
   %w = param {{init=full, value=60000.0}} : {0}[8,4]
   {1}%a = dense({2}, %w)
