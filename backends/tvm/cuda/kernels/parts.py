@@ -16,7 +16,7 @@ from .writer import DeviceFunc, GpuWriter, Tensor
 __all__ = ["add_parts"]
 
 
-@gpu_kind("conv, parts added")
+@gpu_kind("parts added")
 def add_parts(splits: int, batch: Batch, pixel: tuple[int, int, int], of: str, steps: Steps) -> DeviceFunc:
     """(parts[splits,n,H,W,C], bias[C], R..., Y[n,H,W,C]): always in the same order."""
     shape, dtype = (batch, *pixel), ELEMENTS[of].dtype
