@@ -137,7 +137,7 @@ FAULTS: dict[str, dict[str, Change]] = {
         "no barrier before results are stored": lambda source: _last(BARRIER, ";", source),
         "a wait for no group": _instead(r"\w+wait_group_2\(\);", ";"),
         "a column of the next phase": _instead(r"< 19\)", "< 20)"),
-        "a row beyond the last": _instead(r"(_ptr_\d\[0\]\)) < 5\)", r"\1 < 6)"),
+        "a row beyond the last": _instead(r"\(5 - max\(((?:(?!, 3\)).)+), 3\)\)", r"(6 - max(\1, 4))"),
         "filters of the other group": _instead(r"% 12\) \* 2048\)", "% 6) * 2048)"),
     },
     "matvec": {
