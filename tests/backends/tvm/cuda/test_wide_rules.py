@@ -115,7 +115,7 @@ def test_an_activation_that_an_average_reads_too_is_a_step_all_the_same(kind: st
     lines = gpu_plan(typed_graph(GATED.replace("gelu(", f"{kind}("))).lines()
     assert [line.split(":")[0] for line in lines] == [
         "enter",
-        "conv 3x3, tile 64x16",
+        "conv 3x3, tile 64x16 by mma.sync",
         "global avg pool",
         "matvec 1x1",
         "by channel",
