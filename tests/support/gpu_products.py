@@ -17,6 +17,7 @@ from convc.backends.tvm.cuda.kernels.tiles import multiplied, tiling_of
 from convc.backends.tvm.cuda.work import image_of
 from convc.backends.tvm.gpus.architectures import Architecture
 from convc.compiler.engines.optimize import optimize
+from convc.compiler.targets.prices import cuda_prices
 from convc.ir.graph import Graph, Node
 from convc.ir.ops.conv import CONV2D
 from convc.ir.ops.linear import DENSE
@@ -27,7 +28,7 @@ F16 = ELEMENTS["f16"]
 
 def products_of(graph: Graph) -> Counter[ConvSizes]:
     """The convolutions and dense layers of one image, optimized, with how often each is there; depthwise layers are no products."""
-    better, _ = optimize(graph, 2)
+    better, _ = optimize(graph, 2, prices=cuda_prices("fp16"))
     found = [_sizes(node) for node in better.ops if node.kind in (CONV2D, DENSE)]
     return Counter(sizes for sizes in found if not 1 < sizes.groups == sizes.c_in)
 
