@@ -101,3 +101,30 @@ def test_gpus_that_nvcc_does_not_know_are_refused(monkeypatch: pytest.MonkeyPatc
         machine_code.refuse_unknown(architecture("sm_100"))
     listed[0] = ""
     machine_code.refuse_unknown(architecture("sm_100"))
+
+
+LAYER = "graph @g(%%x: %s[N,16,8,8]) { %%w = param : %s[64,16,3,3] %%y = conv2d(%%x, %%w) {pads=[1,1,1,1]} return %%y }"
+
+
+def test_a_batch_is_built_as_was_asked_for_any(tmp_path: Path) -> None:
+    """Its architecture and its precision decide about kernels at each batch, and whether launches are captured is told."""
+    by_groups = build_cuda(typed_graph(LAYER % ("f16", "f16")), tmp_path / "a", architecture("sm_90a"), batches=(1,), check=False)
+    assert any("by wgmma" in line for line in by_groups.kernels)
+    tf32 = build_cuda(typed_graph(LAYER % ("f32", "f32")), tmp_path / "b", batches=(1,), tf32=True, cuda_graph=False, check=False)
+    assert any("by mma.sync" in line for line in tf32.kernels)
+    assert [built.library.fixed.cuda_graph for built in (by_groups, tf32) if built.library.fixed] == [True, False]
+
+
+def test_a_batch_of_more_pixels_than_a_kernel_counts_is_refused(tmp_path: Path) -> None:
+    graph = typed_graph("graph @g(%x: f16[N,16,1024,1024]) { %w = param : f16[16,16,1,1] %y = conv2d(%x, %w) return %y }")
+    with pytest.raises(UsageError, match=r"^a batch of 4096 images has more pixels than a kernel counts; compile with smaller --batches$"):
+        build_cuda(graph, tmp_path, batches=(1, 4096), check=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_build_refuses_gpus_that_nvcc_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_build, "cuda_compiler", lambda: "nvcc")
+    monkeypatch.setattr(machine_code, "_said_by_nvcc", lambda option: "sm_80 sm_90")
+    with pytest.raises(UsageError, match=r"^the nvcc here does not know sm_100"):
+        build_cuda(typed_graph(SMALL), tmp_path / "net", architecture("sm_100"))
+    assert not (tmp_path / "net").exists()
