@@ -15,6 +15,7 @@ __all__ = ["GpuKernels"]
 
 SCHEDULED = "tirx.is_scheduled"  # dlight's word
 ON_DEVICE = "_kernel"  # how TVM ends the name of what runs on the device
+GEMV_ROWS = 16  # of threads, that dlight gives a block of a product with a vector
 
 
 class GpuKernels:
@@ -110,7 +111,8 @@ def _rules(function: Any) -> list[Any]:
     """dlight's, in TVM's order. All but the last are for sums, and take long to see that there is none. Matmul reads its operands into
     shared memory whether their elements are there or not, so not what a convolution that pads as it sums reads around the image. Nor what
     has masks: it takes several elements at once, and of truth values, which have one byte each, TVM's printer then takes two. GEMV loses
-    which sum is whose where results lie along several axes, as those of a grouped convolution for two images do.
+    which sum is whose where results lie along several axes, as those of a grouped convolution for two images do, and stores beyond the last
+    where these do not fill its rows of threads.
     """
     gpu = importlib.import_module("tvm.s_tir.dlight").gpu
     sums = _sums(function)
@@ -134,10 +136,12 @@ def _sums(function: Any) -> list[Any]:
 
 
 def _is_vector(block: Any) -> bool:
-    """Whether its results lie along one axis at most."""
+    """Whether its results lie along one axis at most, and fill whole rows of GEMV's threads; of a named extent it takes one a block."""
     host = tvm()
     spatial = [axis.dom.extent for axis in block.iter_vars if axis.iter_type == host.tirx.IterVar.DataPar]
-    return sum(not (isinstance(extent, host.tirx.IntImm) and int(extent) == 1) for extent in spatial) <= 1
+    numbers = [int(extent) for extent in spatial if isinstance(extent, host.tirx.IntImm)]
+    several, named = [number for number in numbers if number != 1], len(spatial) - len(numbers)
+    return len(several) + named <= 1 and all(number % GEMV_ROWS == 0 for number in several)
 
 
 def _has_masks(function: Any) -> bool:

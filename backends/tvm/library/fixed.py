@@ -191,6 +191,7 @@ class BatchPlace:
             machine.save_function(name, bound, *library.weights, *machine[memory_of(name)]())
         except Exception as error:
             raise InvalidModel(f"graph @{self.graph.name} cannot be run by TVM: {reason(error)}") from error
+        stream.follow(tvm_ffi().get_raw_stream(self.device))  # where TVM copies weights and constants, perhaps still
         self.function = machine[bound]
         self.graphs: dict[tuple[int, ...], _Graph] = {}
         self.ran: set[tuple[int, ...]] = set()  # memory of inputs in which a run was seen
